@@ -1,0 +1,62 @@
+"""What model inputs look like: names, shapes, units and categories, so that no model knows a file format."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from honeyguide.settings import Settings
+
+Level = Literal["event", "jet", "constituent"]
+
+
+class Column(Settings):
+    """One input column after scaling and encoding."""
+
+    name: str
+    """Name of the column, e.g. ``pt``, ``sin(phi)``, ``pdg_class=photon``."""
+    feature: str
+    """Name of the physical feature that it encodes, e.g. ``phi``."""
+    kind: Literal["continuous", "binary", "category"]
+    """``category`` columns are one-hot and stand side by side."""
+    unit: str = ""
+    """Unit of the physical feature."""
+
+
+class InputSpec(Settings):
+    """The contract between PreprocessTask and a model.
+
+    ``objects`` of a batch has shape (batch, num_objects, num_features) and ``event`` has (batch, num_event_features).
+    """
+
+    level: Level
+    """What one object is; at level ``event`` there is one object per event."""
+    shape: tuple[int, ...]
+    """Objects per event: ``(1,)``, ``(num_jets,)`` or ``(num_jets, num_constituents)``, in this nesting order."""
+    columns: tuple[Column, ...]
+    """Columns of ``objects``, in order."""
+    event_columns: tuple[Column, ...] = ()
+    """Columns of ``event``, in order."""
+    processes: tuple[str, ...]
+    """Names behind the integer codes of ``process``."""
+    generators: tuple[str, ...]
+    """Names behind the integer codes of ``generator``."""
+    signal_points: tuple[str, ...] = ()
+    """Names behind the integer codes of ``signal_point``; -1 stands for none (background)."""
+
+    @property
+    def num_objects(self) -> int:
+        """Objects per event, the product of ``shape``."""
+        product = 1
+        for size in self.shape:
+            product *= size
+        return product
+
+    @property
+    def num_features(self) -> int:
+        """Columns per object."""
+        return len(self.columns)
+
+    @property
+    def num_event_features(self) -> int:
+        """Columns per event."""
+        return len(self.event_columns)

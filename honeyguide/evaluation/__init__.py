@@ -1,0 +1,1 @@
+"""Curves, efficiencies and their uncertainties: arrays in, dataclass out."""

@@ -1,0 +1,1 @@
+"""Simulated events: Pythia 8, a parametric detector, jets."""

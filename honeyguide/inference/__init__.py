@@ -1,0 +1,1 @@
+"""Trained models over samples: scores, latents."""

@@ -1,0 +1,178 @@
+"""Folders and files that appear whole or not at all, and the manifests that say what belongs to them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from honeyguide.errors import StoreError
+
+MANIFEST = "manifest.json"
+_PARTIAL = ".partial-"
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, metadata: Mapping[str, Any] | None = None) -> Iterator[Path]:
+    """Yields an empty temporary folder beside ``path`` that becomes ``path`` when the block ends without an error.
+
+    On success a manifest (names, sizes and BLAKE2 hashes of all files, and ``metadata``) is written last, everything
+    is flushed to disk, and one rename makes the folder visible. On an error the temporary folder is removed and
+    ``path`` is left as it was. What a killed process of this machine left behind is removed at the next call.
+
+    Raises:
+        StoreError: The folder can't be written (read-only or full store).
+    """
+    partial = path.with_name(f".{path.name}{_PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        remove_leftovers(path)
+        partial.mkdir(parents=True)
+        yield partial
+        _write_manifest(partial, metadata or {})
+        _replace_folder(partial, path)
+    except OSError as error:
+        if error.filename is None or _inside(partial.parent, error.filename):
+            raise _store_error(path, error) from error
+        raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside ``path``; what is written there replaces ``path`` when the block ends without an error.
+
+    Raises:
+        StoreError: The file can't be written.
+    """
+    partial = path.with_name(f".{path.name}{_PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path)
+        yield partial
+        _flush(partial)
+        os.replace(partial, path)
+        _flush(path.parent)
+    except OSError as error:
+        raise _store_error(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Returns the manifest of the folder ``path``: ``{"files": {name: {"size", "blake2b"}}, "metadata": {...}}``.
+
+    Raises:
+        StoreError: There is no manifest, or it can't be read.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            "this output has no readable manifest", where=path, got=error, hint="remove the folder and run again"
+        ) from error
+    return manifest
+
+
+def is_complete(path: Path) -> bool:
+    """Returns whether ``path`` has a manifest and every file that it names, at its size."""
+    try:
+        files = read_manifest(path)["files"]
+        return all((path / name).stat().st_size == entry["size"] for name, entry in files.items())
+    except (StoreError, OSError, KeyError):
+        return False
+
+
+def verify(path: Path) -> None:
+    """Checks every file of the folder ``path`` against its manifest, by content.
+
+    Raises:
+        StoreError: A file is missing or has changed.
+    """
+    for name, entry in read_manifest(path)["files"].items():
+        file = path / name
+        if not file.is_file() or file.stat().st_size != entry["size"] or file_hash(file) != entry["blake2b"]:
+            raise StoreError(
+                "a stored file is missing or has changed since it was written",
+                where=file,
+                hint="remove the output (law run ... --remove-output) and run again",
+            )
+
+
+def file_hash(path: Path) -> str:
+    """Returns the 128-bit BLAKE2b hash of the file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes the temporary files and folders of ``path`` that dead processes of this machine left behind."""
+    prefix = f".{path.name}{_PARTIAL}{socket.gethostname()}-"
+    for leftover in path.parent.glob(f"{prefix}*"):
+        pid = leftover.name.removeprefix(prefix).split("-")[0]
+        if pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+
+def _write_manifest(folder: Path, metadata: Mapping[str, Any]) -> None:
+    files = {}
+    for file in sorted(folder.rglob("*")):
+        if file.is_file():
+            _flush(file)
+            entry = {"size": file.stat().st_size, "blake2b": file_hash(file)}
+            files[file.relative_to(folder).as_posix()] = entry
+    for sub in (item for item in folder.rglob("*") if item.is_dir()):
+        _flush(sub)
+    (folder / MANIFEST).write_text(json.dumps({"files": files, "metadata": dict(metadata)}, indent=1))
+    _flush(folder / MANIFEST)
+    _flush(folder)
+
+
+def _replace_folder(partial: Path, path: Path) -> None:
+    if path.is_dir():
+        # what stands there is incomplete (a complete output is not written again): out of the way first
+        old = partial.with_name(partial.name + "-old")
+        os.replace(path, old)
+        shutil.rmtree(old, ignore_errors=True)
+    os.replace(partial, path)
+    _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _inside(folder: Path, filename: object) -> bool:
+    return str(filename).startswith(str(folder))
+
+
+def _store_error(path: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"the output can't be written: {error.strerror or error}",
+        where=path,
+        hint="is the store full or read-only? HONEYGUIDE_STORE says where it is",
+    )

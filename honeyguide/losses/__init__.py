@@ -1,0 +1,1 @@
+"""Loss terms: functions of tensors, one value per event."""

@@ -1,0 +1,1 @@
+"""Figures of stored results; nothing here computes."""

@@ -1,0 +1,1 @@
+"""From stored events to model inputs: selection, features, scalers."""
