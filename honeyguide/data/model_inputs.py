@@ -1,0 +1,211 @@
+"""Model inputs on disk: uncompressed contiguous arrays that are read through a memory map."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from honeyguide.data.input_spec import InputSpec
+from honeyguide.data.splits import SPLITS
+from honeyguide.errors import DataError, StoreError, nearest_name
+
+SPEC = "spec.json"
+SCHEMA_VERSION = 1
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "objects": np.dtype(np.float32),
+    "mask": np.dtype(np.bool_),
+    "event": np.dtype(np.float32),
+    "event_id": np.dtype(np.int64),
+    "weight": np.dtype(np.float64),
+    "label": np.dtype(np.int8),
+    "process": np.dtype(np.int16),
+    "generator": np.dtype(np.int16),
+    "signal_point": np.dtype(np.int16),
+}
+_PAGE = 4096  # datasets start at page boundaries, so that memory maps are aligned for every type
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """The events of one sample and split, as arrays that are mapped from the file rather than read.
+
+    The maps are private (copy on write): the file can't be changed through them.
+
+    Attributes:
+        objects: Scaled features (num_events, num_objects, num_features), float32; 0 where there is no object.
+        mask: True where there is an object, (num_events, num_objects).
+        event: Scaled event features (num_events, num_event_features), float32.
+        event_id: Unique ids, int64.
+        weight: Event weights, float64.
+        label: 0 background, 1 signal, int8.
+        process: Codes into ``InputSpec.processes``, int16.
+        generator: Codes into ``InputSpec.generators``, int16.
+        signal_point: Codes into ``InputSpec.signal_points``, int16; -1 for none.
+    """
+
+    objects: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+    event: NDArray[np.float32]
+    event_id: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    label: NDArray[np.int8]
+    process: NDArray[np.int16]
+    generator: NDArray[np.int16]
+    signal_point: NDArray[np.int16]
+
+    def __len__(self) -> int:
+        return len(self.event_id)
+
+    @classmethod
+    def open(cls, path: Path) -> ModelInputs:
+        """Returns the arrays of the file ``path``; opening takes neither time nor memory that grows with the file.
+
+        Raises:
+            StoreError: The file is missing, damaged, or not a file of model inputs.
+        """
+        try:
+            with h5py.File(path, "r") as file:
+                _check_header(file, path)
+                places = {name: _place(file, name, dtype, path) for name, dtype in _DTYPES.items()}
+            raw = np.memmap(path, dtype=np.uint8, mode="c")
+        except (OSError, ValueError, RuntimeError) as error:
+            raise _damaged(path, error) from error
+        return cls(**{name: _view(raw, _DTYPES[name], *places[name]) for name in _DTYPES})
+
+
+class ModelInputsWriter:
+    """Writes a file of model inputs, block by block; the number of events must be known beforehand.
+
+    Args:
+        path: The file to write; its folder is made.
+        num_events: Events that will be appended in total, at least 1.
+        spec: Says the shapes.
+
+    Use as a context manager. Leaving it without an error checks that all events have come.
+    """
+
+    def __init__(self, path: Path, *, num_events: int, spec: InputSpec) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._num_events = num_events
+        self._written = 0
+        self._file = h5py.File(path, "w", libver="v110", alignment_threshold=1, alignment_interval=_PAGE)
+        self._file.attrs.update(schema_version=SCHEMA_VERSION, num_events=num_events)
+        tails: dict[str, tuple[int, ...]] = {
+            "objects": (spec.num_objects, spec.num_features),
+            "mask": (spec.num_objects,),
+            "event": (spec.num_event_features,),
+        }
+        for name, dtype in _DTYPES.items():
+            self._file.create_dataset(name, shape=(num_events, *tails.get(name, ())), dtype=dtype, fill_time="never")
+
+    def append(self, columns: Mapping[str, NDArray[np.generic]]) -> None:
+        """Appends a block of events.
+
+        Args:
+            columns: One array per attribute of :class:`ModelInputs`, all of the same length.
+        """
+        start, stop = self._written, self._written + len(columns["event_id"])
+        if stop > self._num_events:
+            raise ValueError(f"{stop} events come to {self._path}, which was made for {self._num_events}")
+        if stop == start:
+            return
+        for name in _DTYPES:
+            dataset = self._file[name]
+            if dataset.size:
+                dataset[start:stop] = columns[name]
+        self._written = stop
+
+    def __enter__(self) -> ModelInputsWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if kind is None and self._written != self._num_events:
+            raise ValueError(f"{self._written} of {self._num_events} events have come to {self._path}")
+
+
+def write_spec(folder: Path, spec: InputSpec) -> None:
+    """Writes the specification of all files in the folder of model inputs."""
+    (folder / SPEC).write_text(spec.model_dump_json(indent=1))
+
+
+def read_spec(folder: Path) -> InputSpec:
+    """Returns the specification of the model inputs in ``folder``.
+
+    Raises:
+        StoreError: It is missing or can't be read.
+    """
+    try:
+        return InputSpec.model_validate_json((folder / SPEC).read_text())
+    except (OSError, ValueError) as error:
+        raise _damaged(folder / SPEC, error) from error
+
+
+def list_inputs(folder: Path, split: str) -> dict[str, Path]:
+    """Returns the file of each sample that has events in ``split``, by sample name, sorted.
+
+    Raises:
+        DataError: There is no such split.
+        StoreError: The folder is missing.
+    """
+    if split not in SPLITS:
+        raise DataError("no such split", got=split, allowed=", ".join(SPLITS), nearest=nearest_name(split, SPLITS))
+    if not folder.is_dir():
+        raise StoreError("the folder of model inputs is missing", where=folder, hint="run PreprocessTask")
+    return {path.parent.name: path for path in sorted(folder.glob(f"*/{split}.h5"))}
+
+
+def _check_header(file: h5py.File, path: Path) -> None:
+    version = file.attrs.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            "this is not a file of model inputs of this version",
+            where=path,
+            got=f"schema version {version}",
+            allowed=SCHEMA_VERSION,
+        )
+
+
+def _place(file: h5py.File, name: str, dtype: np.dtype[Any], path: Path) -> tuple[int, tuple[int, ...]]:
+    dataset = file.get(name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise StoreError("a dataset of the model inputs is missing", where=path, got=f"no {name!r}")
+    expected = int(file.attrs["num_events"])
+    offset = dataset.id.get_offset()
+    if dataset.dtype != dtype or dataset.shape[0] != expected or (offset is None and dataset.size):
+        got = f"{name}: {dataset.dtype} {dataset.shape}, {'contiguous' if offset is not None else 'not contiguous'}"
+        raise StoreError(
+            "a dataset of the model inputs has the wrong type, length or layout",
+            where=path,
+            got=got,
+            allowed=f"{dtype}, {expected} events, contiguous",
+        )
+    return offset or 0, dataset.shape
+
+
+def _view(raw: NDArray[np.uint8], dtype: np.dtype[Any], offset: int, shape: tuple[int, ...]) -> NDArray[Any]:
+    size = math.prod(shape) * dtype.itemsize
+    if size > len(raw) - offset:
+        raise StoreError("the file of model inputs is shorter than its header says", got=f"{len(raw)} bytes")
+    array: NDArray[Any] = np.asarray(raw)[offset : offset + size].view(dtype).reshape(shape)
+    return array
+
+
+def _damaged(path: Path, error: Exception) -> StoreError:
+    return StoreError(
+        "model inputs are missing or damaged",
+        where=path,
+        got=error,
+        hint="remove the output of PreprocessTask and run it again",
+    )

@@ -1,0 +1,155 @@
+"""Model inputs come back as written, through a map, and damage is named."""
+
+import itertools
+
+import h5py
+import numpy as np
+import pytest
+
+from honeyguide.data.input_spec import Column, InputSpec
+from honeyguide.data.model_inputs import ModelInputs, ModelInputsWriter, list_inputs, read_spec, write_spec
+from honeyguide.errors import DataError, StoreError
+
+
+def make_spec(event_features: int = 2) -> InputSpec:
+    return InputSpec(
+        level="constituent",
+        shape=(2, 3),
+        columns=tuple(Column(name=n, feature=n, kind="continuous") for n in ("pt", "eta", "phi")),
+        event_columns=tuple(Column(name=f"e{i}", feature="met", kind="continuous") for i in range(event_features)),
+        processes=("qcd",),
+        generators=("a", "b"),
+    )
+
+
+def make_columns(spec: InputSpec, num_events: int, seed: int = 0) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {
+        "objects": rng.normal(size=(num_events, spec.num_objects, spec.num_features)).astype(np.float32),
+        "mask": rng.random((num_events, spec.num_objects)) < 0.5,
+        "event": rng.normal(size=(num_events, spec.num_event_features)).astype(np.float32),
+        "event_id": rng.integers(0, 2**62, num_events),
+        "weight": rng.normal(size=num_events),
+        "label": rng.integers(0, 2, num_events).astype(np.int8),
+        "process": rng.integers(0, 1, num_events).astype(np.int16),
+        "generator": rng.integers(0, 2, num_events).astype(np.int16),
+        "signal_point": np.full(num_events, -1, dtype=np.int16),
+    }
+
+
+def write(path, spec, columns, blocks=(0, 7, 7, 50)):
+    edges = [*blocks, len(columns["event_id"])]
+    with ModelInputsWriter(path, num_events=edges[-1], spec=spec) as writer:
+        for start, stop in itertools.pairwise(edges):
+            writer.append({name: values[start:stop] for name, values in columns.items()})
+
+
+@pytest.mark.parametrize("event_features", [0, 2])
+def test_round_trip_in_blocks(tmp_path, event_features):
+    spec = make_spec(event_features)
+    columns = make_columns(spec, 101)
+    write(tmp_path / "a" / "train.h5", spec, columns)
+    inputs = ModelInputs.open(tmp_path / "a" / "train.h5")
+    assert len(inputs) == 101
+    for name, values in columns.items():
+        read = getattr(inputs, name)
+        assert read.dtype == values.dtype
+        np.testing.assert_array_equal(read, values)
+
+
+def test_arrays_are_maps_that_can_not_change_the_file(tmp_path):
+    spec, path = make_spec(), tmp_path / "train.h5"
+    columns = make_columns(spec, 60)
+    write(path, spec, columns)
+    before = path.read_bytes()
+    inputs = ModelInputs.open(path)
+    base = inputs.objects
+    while not isinstance(base, np.memmap):
+        base = base.base
+    assert inputs.objects.flags.aligned
+    inputs.objects[:] = 0
+    del inputs, base
+    assert path.read_bytes() == before
+
+
+def test_spec_and_listing(tmp_path):
+    spec = make_spec()
+    write_spec(tmp_path, spec)
+    for name in ("qcd_b", "qcd_a"):
+        write(tmp_path / name / "test.h5", spec, make_columns(spec, 51))
+    assert read_spec(tmp_path) == spec
+    assert list(list_inputs(tmp_path, "test")) == ["qcd_a", "qcd_b"]
+    assert list_inputs(tmp_path, "train") == {}
+    with pytest.raises(DataError, match="nearest: validation"):
+        list_inputs(tmp_path, "valid")
+    with pytest.raises(StoreError, match="missing"):
+        list_inputs(tmp_path / "none", "test")
+    with pytest.raises(StoreError, match=r"spec\.json"):
+        read_spec(tmp_path / "qcd_a")
+
+
+def test_writer_wants_exactly_the_announced_events(tmp_path):
+    spec = make_spec()
+    columns = make_columns(spec, 10)
+    with (
+        pytest.raises(ValueError, match="10 of 11"),
+        ModelInputsWriter(tmp_path / "a.h5", num_events=11, spec=spec) as w,
+    ):
+        w.append(columns)
+    with (
+        pytest.raises(ValueError, match="made for 9"),
+        ModelInputsWriter(tmp_path / "b.h5", num_events=9, spec=spec) as w,
+    ):
+        w.append(columns)
+
+
+@pytest.mark.parametrize("keep", [0, 100, 4000, -1])
+def test_truncated_file_is_an_error(tmp_path, keep):
+    path = tmp_path / "train.h5"
+    write(path, make_spec(), make_columns(make_spec(), 101))
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(StoreError, match=r"damaged[\s\S]*train\.h5"):
+        ModelInputs.open(path)
+
+
+def _drop(file):
+    del file["mask"]
+
+
+def _shorten(file):
+    del file["weight"]
+    file["weight"] = np.zeros(5)
+
+
+def _compress(file):
+    objects = file["objects"][:]
+    del file["objects"]
+    file.create_dataset("objects", data=objects, compression="lzf")
+
+
+def _retype(file):
+    objects = file["objects"][:]
+    del file["objects"]
+    file.create_dataset("objects", data=objects.astype(np.float64))
+
+
+def _reversion(file):
+    file.attrs["schema_version"] = 99
+
+
+@pytest.mark.parametrize("damage", [_drop, _shorten, _compress, _retype, _reversion])
+def test_foreign_or_damaged_content_is_an_error(tmp_path, damage):
+    path = tmp_path / "train.h5"
+    write(path, make_spec(), make_columns(make_spec(), 101))
+    with h5py.File(path, "a") as file:
+        damage(file)
+    with pytest.raises(StoreError, match=r"train\.h5"):
+        ModelInputs.open(path)
+
+
+def test_missing_and_foreign_files(tmp_path):
+    with pytest.raises(StoreError, match="missing"):
+        ModelInputs.open(tmp_path / "none.h5")
+    (tmp_path / "text.h5").write_text("not HDF5" * 100)
+    with pytest.raises(StoreError, match="damaged"):
+        ModelInputs.open(tmp_path / "text.h5")
