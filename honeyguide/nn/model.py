@@ -1,0 +1,84 @@
+"""What the trainer and the inference know of a model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Protocol, runtime_checkable
+
+from jaxtyping import Float, Shaped
+from torch import Tensor, nn
+
+from honeyguide.data.batch import Batch
+from honeyguide.data.input_spec import InputSpec
+
+
+@runtime_checkable
+class ModelConfig(Protocol):
+    """The part of a family's config that the library reads; configs are ``honeyguide.settings.Settings``."""
+
+    @property
+    def family(self) -> str:
+        """Name of the family in the registry."""
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """Weight of each loss term by name."""
+
+
+class Model(nn.Module, ABC):
+    """Base of all models.
+
+    Attributes:
+        permutation_invariant: Claims that the order of the objects changes no score; the contract test checks it.
+        config: What it was built from, together with ``spec``.
+        spec: The inputs that it takes.
+    """
+
+    permutation_invariant: ClassVar[bool] = False
+
+    def __init__(self, config: ModelConfig, spec: InputSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.spec = spec
+
+    @abstractmethod
+    def loss(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Returns every term named in ``config.terms``, unweighted, as the mean over the batch weighted by ``batch.weight``."""
+
+    @abstractmethod
+    def score(self, batch: Batch) -> dict[str, Float[Tensor, "batch"]]:
+        """Returns scores by name, larger for more signal-like events; ``total`` is the sum weighted by ``config.terms``.
+
+        In evaluation mode the same event always has the same score.
+        """
+
+    @abstractmethod
+    def latent(self, batch: Batch) -> Float[Tensor, "batch latent"]:
+        """Returns where the events lie in the latent space."""
+
+    def outputs(self, batch: Batch) -> tuple[dict[str, Float[Tensor, "batch"]], Float[Tensor, "batch latent"]]:
+        """Returns scores and latents; a family that can share the work between them overrides this."""
+        return self.score(batch), self.latent(batch)
+
+
+def weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Shaped[Tensor, "..."]:
+    """Returns the sum of the terms times their weights; the one place where weights are multiplied in.
+
+    Raises:
+        KeyError: A term has no weight.
+    """
+    total: Tensor | None = None
+    for name, value in terms.items():
+        part = value * weights[name]
+        total = part if total is None else total + part
+    assert total is not None, "a model has at least one term"
+    return total
+
+
+def weighted_mean(values: Float[Tensor, "batch"], weight: Float[Tensor, "batch"]) -> Float[Tensor, ""]:
+    """Returns ``mean(weight * values)``.
+
+    The weights are divided by nothing here: the stream has scaled them to a mean of 1 over the whole split, so that the
+    average of a batch estimates the weighted mean of the split without bias.
+    """
+    return (weight * values).mean()
