@@ -1,0 +1,159 @@
+"""Settings of preprocessing: which objects and features a model sees, how they are scaled, which events train."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from honeyguide.data.features import FEATURES, Feature
+from honeyguide.errors import nearest_name
+from honeyguide.settings import Settings, insignificant
+
+LINEAR_SCALERS = ("minmax", "standard", "robust", "l2", "maxabs")
+SHAPE_SCALERS = ("log", "power", "quantile")
+LONE_SCALERS = ("sincos", "onehot", "none")
+SCALERS = LINEAR_SCALERS + SHAPE_SCALERS + LONE_SCALERS
+"""All scaler names. Those of the last group stand alone; the others may be chained by ``+``."""
+
+COLLECTIONS = {"event": "events", "jet": "jets", "constituent": "constituents"}
+"""The collection of the event store whose members are the objects at each level."""
+
+_JET = "jet_"
+
+
+class FeatureSetting(Settings):
+    """One feature and its scaling."""
+
+    name: str
+    """Name in the feature table, e.g. ``pt``; constituents may also have features of their jet, e.g. ``jet_btag``."""
+    scaler: str = "none"
+    """A scaler or a chain such as ``log+standard``: minmax, standard, robust, l2, maxabs, log, power, quantile.
+
+    ``sincos`` (angles), ``onehot`` (categories) and ``none`` stand alone.
+    """
+
+    @field_validator("scaler")
+    @classmethod
+    def _known_scalers(cls, chain: str) -> str:
+        stages = [stage.strip() for stage in chain.split("+")]
+        for stage in stages:
+            if stage not in SCALERS:
+                raise ValueError(_unknown(stage, SCALERS, what="is not a scaler"))
+            if stage in LONE_SCALERS and len(stages) > 1:
+                raise ValueError(f"'{stage}' can't be part of the chain '{chain}': it stands alone")
+        return "+".join(stages)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Names of the scalers in the order in which they are applied; empty for ``none``."""
+        return () if self.scaler == "none" else tuple(self.scaler.split("+"))
+
+
+def _features(*pairs: tuple[str, str]) -> tuple[FeatureSetting, ...]:
+    return tuple(FeatureSetting(name=name, scaler=scaler) for name, scaler in pairs)
+
+
+_KINEMATICS = (("pt", "log+standard"), ("eta", "standard"), ("phi", "sincos"))
+
+DEFAULT_FEATURES = {
+    "event": _features(("met", "log+standard"), ("met_phi", "sincos"), ("num_jets", "robust")),
+    "jet": _features(("num_constituents", "robust"), *_KINEMATICS, ("btag", "none")),
+    "constituent": _features(*_KINEMATICS, ("pdg_class", "onehot"), ("jet_btag", "none")),
+}
+"""Features of the objects where the settings name none: BEAD's scheme, and the class of each constituent."""
+
+
+class PreprocessSettings(Settings):
+    """What a model sees of an event, and which events train, validate and test."""
+
+    level: Literal["event", "jet", "constituent"] = "constituent"
+    """What one object is: the event itself, a jet, or a constituent of a jet."""
+    num_jets: int = Field(3, gt=0)
+    """Jets kept per event, the first in ``jet_ordering``."""
+    num_constituents: int = Field(15, gt=0)
+    """Constituents kept per jet, the first in ``constituent_ordering``."""
+    jet_ordering: str = "pt"
+    """Feature by which jets are ordered, largest first; equal values keep their order in the store."""
+    constituent_ordering: str = "pt"
+    """Feature by which the constituents of a jet are ordered, largest first."""
+    features: tuple[FeatureSetting, ...] = ()
+    """Features of the objects; where none are given, those of ``DEFAULT_FEATURES`` at this level."""
+    event_features: tuple[FeatureSetting, ...] = ()
+    """Features of the event beside its jets or constituents, e.g. ``met``; at level event ``features`` has them."""
+    validation_fraction: float = Field(0.15, ge=0, lt=1)
+    """Fraction of the events of divided samples that is held out to stop the training."""
+    test_fraction: float = Field(0.25, ge=0, lt=1)
+    """Fraction of the events of divided samples that is kept for the test."""
+    split_salt: int = Field(0, ge=0, lt=2**63)
+    """Another number divides the events in another way."""
+    fit_sample: int = Field(100_000, ge=1000)
+    """Values from which robust, power and quantile are fitted (drawn by hash); all of them where there are fewer."""
+    block_events: int = insignificant(
+        4096, description="Events that are in memory at a time, per collection read.", gt=0, le=65536
+    )
+
+    @property
+    def object_features(self) -> tuple[FeatureSetting, ...]:
+        """Features of the objects, with the defaults of the level filled in."""
+        return self.features or DEFAULT_FEATURES[self.level]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Objects per event in their nesting order, as in ``InputSpec.shape``."""
+        return {"event": (1,), "jet": (self.num_jets,), "constituent": (self.num_jets, self.num_constituents)}[
+            self.level
+        ]
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction and test_fraction add up to 1 or more: nothing is left to train on")
+        if self.level == "event" and self.event_features:
+            raise ValueError("at level event the features of the event belong in features, not in event_features")
+        _check_features(self.features, self.level)
+        _check_features(self.event_features, "event")
+        _check_ordering(self.jet_ordering, "jets", key="jet_ordering")
+        _check_ordering(self.constituent_ordering, "constituents", key="constituent_ordering")
+        return self
+
+
+def locate_feature(name: str, level: str) -> tuple[str, Feature]:
+    """Returns the collection that holds the feature ``name`` of objects at ``level``, and its entry in the table.
+
+    Raises:
+        ValueError: There is no such feature at this level.
+    """
+    own = COLLECTIONS[level]
+    if name in FEATURES[own]:
+        return own, FEATURES[own][name]
+    if level == "constituent" and name.startswith(_JET) and name.removeprefix(_JET) in FEATURES["jets"]:
+        return "jets", FEATURES["jets"][name.removeprefix(_JET)]
+    of_jets = [_JET + jet_feature for jet_feature in FEATURES["jets"]] if level == "constituent" else []
+    raise ValueError(_unknown(name, [*FEATURES[own], *of_jets], what=f"is not a feature of objects at level {level}"))
+
+
+def _check_features(features: tuple[FeatureSetting, ...], level: str) -> None:
+    names = [feature.name for feature in features]
+    for setting in features:
+        _, feature = locate_feature(setting.name, level)
+        if names.count(setting.name) > 1:
+            raise ValueError(f"feature '{setting.name}' is given twice")
+        if setting.scaler == "sincos" and feature.kind != "angle":
+            raise ValueError(f"'sincos' is for angles, and '{setting.name}' is none")
+        if feature.kind == "category" and not feature.categories:
+            raise ValueError(f"'{setting.name}' has too many categories for a model: take pdg_class")
+        if (feature.kind == "category") != (setting.scaler == "onehot"):
+            raise ValueError(f"'onehot' is for categories and categories want 'onehot': not so for '{setting.name}'")
+
+
+def _check_ordering(name: str, collection: str, *, key: str) -> None:
+    allowed = [feature.name for feature in FEATURES[collection].values() if feature.kind != "category"]
+    if name not in allowed:
+        raise ValueError(f"{key}: " + _unknown(name, allowed, what=f"can't order {collection}"))
+
+
+def _unknown(name: str, allowed: Iterable[str], *, what: str) -> str:
+    nearest = nearest_name(name, allowed)
+    return f"'{name}' {what}" + (f"; nearest: {nearest}" if nearest else "") + f"; allowed: {', '.join(allowed)}"
