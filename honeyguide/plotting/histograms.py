@@ -1,0 +1,145 @@
+"""Figures of the input features: all samples on one axis, with their ratio to a reference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from honeyguide.errors import ConfigError, nearest_name
+from honeyguide.plotting.style import colour, dashes, figure_style, header, save, signal_label, slug
+
+if TYPE_CHECKING:
+    from honeyguide.evaluation.histograms import HistogramSet, Key
+    from honeyguide.evaluation.settings import HistogramSettings
+
+Floats = NDArray[np.float64]
+
+
+def plot_histograms(path: Path, folder: Path, *, settings: HistogramSettings) -> None:
+    """Writes one figure (PNG, PDF) per feature to ``folder``.
+
+    Args:
+        path: The file ``histograms.h5``.
+        folder: Where to write; it exists.
+        settings: Weighted or not, normalised or not, scale, reference sample of the ratio.
+
+    Raises:
+        ConfigError: The reference is no sample of the file.
+    """
+    from honeyguide.evaluation.histograms import read_histograms
+
+    histograms = read_histograms(path)
+    for key in histograms.edges:
+        save(feature_figure(histograms, key, settings=settings), folder, slug(*key))
+
+
+def feature_figure(histograms: HistogramSet, key: Key, *, settings: HistogramSettings) -> Figure:
+    """Returns the figure of one feature: all samples above, their ratio to the reference sample below.
+
+    Background samples are solid lines, signals dashed. With ``settings.normalise`` every sample has unit area
+    (under- and overflow count, so the drawn area is what is inside the axis). Error bars are statistical.
+    """
+    reference = _reference(histograms, settings)
+    edges = histograms.edges[key]
+    drawn = {name: _heights(histograms, name, key, settings) for name in histograms.samples}
+    with figure_style():
+        figure = Figure(figsize=(8.0, 7.0))
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        for index, (name, (height, error)) in enumerate(drawn.items()):
+            style = _style(index, histograms.samples[name])
+            label = f"{name} ({histograms.samples[name]['generator']})"
+            if histograms.samples[name]["signal"]:
+                label = f"{name} ({signal_label(histograms.samples[name]['signal'])})"
+            _draw(top, edges, height, error, style, label)
+            _draw_ratio(bottom, edges, drawn[reference], (height, error), style, same=name == reference)
+        _frame(top, bottom, drawn, settings)
+        top.set_ylabel(_ylabel(settings))
+        bottom.set_xlabel(histograms.axis_labels[key])
+        bottom.set_ylabel("ratio")
+        header(top, f"ratio to {reference}")
+        return figure
+
+
+def _reference(histograms: HistogramSet, settings: HistogramSettings) -> str:
+    if settings.reference is None:
+        backgrounds = [name for name, info in histograms.samples.items() if info["label"] == "background"]
+        return (backgrounds or list(histograms.samples))[0]
+    if settings.reference not in histograms.samples:
+        raise ConfigError(
+            f"there is no sample '{settings.reference}'",
+            where="histograms.reference",
+            allowed=", ".join(histograms.samples),
+            nearest=nearest_name(settings.reference, histograms.samples),
+        )
+    return settings.reference
+
+
+def _heights(histograms: HistogramSet, name: str, key: Key, settings: HistogramSettings) -> tuple[Floats, Floats]:
+    """Returns what is drawn in each bin, and its standard deviation."""
+    histogram = histograms.histograms[name][key]
+    total, variance = (histogram.sumw, histogram.sumw2) if settings.weighted else (histogram.counts, histogram.counts)
+    width = np.diff(histograms.edges[key])
+    scale = width * total.sum() if settings.normalise and total.sum() else width if settings.normalise else 1.0
+    return total[1:-1] / scale, np.sqrt(variance[1:-1]) / np.abs(scale)
+
+
+def _style(index: int, info: dict[str, Any]) -> dict[str, Any]:
+    line = dashes(index) if info["label"] == "background" else "--"
+    return {"color": colour(index), "linestyle": line}
+
+
+def _draw(ax: Axes, edges: Floats, height: Floats, error: Floats, style: dict[str, Any], label: str) -> None:
+    ax.stairs(height, edges, label=label, linewidth=1.8, **style)
+    seen = error > 0
+    centres = (edges[1:] + edges[:-1]) / 2
+    ax.errorbar(centres[seen], height[seen], error[seen], fmt="none", ecolor=style["color"], elinewidth=1)
+
+
+def _draw_ratio(
+    ax: Axes,
+    edges: Floats,
+    reference: tuple[Floats, Floats],
+    sample: tuple[Floats, Floats],
+    style: dict[str, Any],
+    *,
+    same: bool,
+) -> None:
+    base, base_error = reference
+    ok = base > 0
+    safe = np.where(ok, base, 1)
+    if same:
+        band = np.where(ok, base_error / safe, 0)
+        ax.stairs(1 + band, edges, baseline=1 - band, fill=True, color="0.85", linewidth=0)
+        ax.axhline(1, color=style["color"], linewidth=1)
+        return
+    ratio, error = sample[0] / safe, sample[1] / safe
+    shown = ok & (sample[0] > 0)
+    centres = (edges[1:] + edges[:-1]) / 2
+    ax.errorbar(centres[shown], ratio[shown], error[shown], fmt="o", markersize=3, color=style["color"], elinewidth=1)
+
+
+def _frame(top: Axes, bottom: Axes, drawn: dict[str, tuple[Floats, Floats]], settings: HistogramSettings) -> None:
+    heights = np.concatenate([height for height, _ in drawn.values()])
+    positive = heights[heights > 0]
+    rows = min(len(drawn), 8)
+    if len(positive):
+        low, high = float(positive.min()), float(positive.max())
+        if settings.log:
+            low = max(low, high * 1e-6) / 2
+            top.set(yscale="log", ylim=(low, high * max((high / low) ** (0.08 * rows), 2)))
+        else:
+            top.set_ylim(0, high * (1.1 + 0.08 * rows))
+    columns = 1 if rows < 5 else 2
+    top.legend(loc="upper right", frameon=False, ncols=columns, fontsize=12 if rows < 7 else 9)
+    bottom.set_ylim(0, 2.5)
+
+
+def _ylabel(settings: HistogramSettings) -> str:
+    if settings.normalise:
+        return "normalised density"
+    return "sum of weights / bin" if settings.weighted else "entries / bin"

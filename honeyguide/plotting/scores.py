@@ -1,0 +1,62 @@
+"""Figures of score distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from honeyguide.plotting.style import colour, dashes, figure_style, header, legend, signal_label
+
+Floats = NDArray[np.float64]
+
+
+def score_figure(
+    edges: Floats,
+    fractions: Mapping[str, Floats],
+    errors: Mapping[str, Floats],
+    *,
+    score: str,
+    log: bool = False,
+    title: str = "",
+) -> Figure:
+    """Returns a figure of the distributions of one score, each of unit sum, with statistical error bars.
+
+    Args:
+        edges: Bin edges (num_bins + 1,).
+        fractions: Per group (num_bins,); names that begin with ``background`` are filled lines, others dashed.
+        errors: Standard deviations of the fractions.
+        score: Name of the score.
+        log: Logarithmic horizontal axis.
+        title: Text above the axes, on the right.
+    """
+    centres = np.sqrt(edges[1:] * edges[:-1]) if log else (edges[1:] + edges[:-1]) / 2
+    with figure_style():
+        figure = Figure()
+        ax = figure.add_subplot()
+        for index, (name, values) in enumerate(fractions.items()):
+            background = name.startswith("background")
+            style: dict[str, Any] = {
+                "color": colour(index),
+                "linestyle": "-" if background else "--" if index < 10 else dashes(index),
+            }
+            ax.stairs(values, edges, label=signal_label(name), linewidth=1.8, **style)
+            seen = values > 0
+            ax.errorbar(
+                centres[seen], values[seen], errors[name][seen], fmt="none", ecolor=style["color"], elinewidth=1
+            )
+        heights = np.concatenate(list(fractions.values()))
+        seen_heights = heights[heights > 0]
+        low, high = float(seen_heights.min()), float(seen_heights.max())
+        room = (high / low) ** (0.1 + 0.075 * len(fractions)) if len(fractions) < 7 else 2
+        ax.set(yscale="log", xlim=(edges[0], edges[-1]), ylim=(low / 2, high * max(room, 2)))
+        if log:
+            ax.set_xscale("log")
+        ax.set_xlabel(f"anomaly score: {score}")
+        ax.set_ylabel("fraction of events / bin")
+        legend(ax, location="upper right", outside_from=7)
+        header(ax, title)
+        return figure

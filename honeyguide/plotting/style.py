@@ -1,0 +1,103 @@
+"""The look of all figures, and how they are saved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib as mpl
+import mplhep
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+STYLE = {
+    **mplhep.style.ROOT,
+    "figure.figsize": (8.0, 6.0),
+    "font.size": 15,
+    "axes.labelsize": 17,
+    "xtick.labelsize": 14,
+    "ytick.labelsize": 14,
+    "legend.fontsize": 12,
+    "legend.handlelength": 1.8,
+    "lines.linewidth": 1.8,
+    "figure.constrained_layout.use": True,
+    "figure.subplot.left": 0.125,
+}
+STYLE = {key: value for key, value in STYLE.items() if key in mpl.rcParams}
+
+COLOURS = (
+    "#3f90da",
+    "#ffa90e",
+    "#bd1f01",
+    "#832db6",
+    "#2e8b57",
+    "#e76300",
+    "#a96b59",
+    "#717581",
+    "#b9ac70",
+    "#5ec4c8",
+)
+"""Distinguishable with colour-vision deficiencies, after Petroff, arXiv:2107.02270."""
+DASHES = ("-", "--", ":", "-.")
+GREY = "0.88"
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Sets the style for the figures that are made and saved in the block, and no longer."""
+    with mpl.rc_context(STYLE):
+        yield
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Writes a figure as ``name.png`` and ``name.pdf``, without the time: the same figure has the same bytes."""
+    with figure_style():
+        figure.savefig(folder / f"{name}.png", dpi=120, metadata={"Software": None})
+        figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
+
+
+def colour(index: int) -> str:
+    """Returns a line colour; they repeat after ten."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def dashes(index: int) -> str:
+    """Returns the line style that goes with :func:`colour`, so that no two lines look the same."""
+    return DASHES[(index // len(COLOURS)) % len(DASHES)]
+
+
+def header(axes: Axes, right: str = "") -> None:
+    """Writes "honeyguide" above the axes on the left, and a text on the right."""
+    axes.set_title(r"$\bf{honeyguide}$ simulation", loc="left", fontsize=14)
+    axes.set_title(right, loc="right", fontsize=12, color="0.3")
+
+
+def legend(axes: Axes, *, location: str, outside_from: int = 8) -> None:
+    """Draws the legend inside the axes, or right of them where it has ``outside_from`` lines or more."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(handles) < outside_from:
+        axes.legend(handles, labels, loc=location, frameon=False)
+        return
+    axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+    if isinstance(axes.figure, Figure):
+        axes.figure.set_size_inches(12.0, 6.0)
+
+
+def signal_label(name: str) -> str:
+    """Returns the label of a signal point: ``mass=3500,r_inv=0.3`` with symbols and units; other names as they are."""
+    if "=" not in name:
+        return name
+    known = {"mass": ("$m$", " GeV"), "r_inv": (r"$r_\mathrm{inv}$", "")}
+    parts = []
+    for item in name.split(","):
+        key, _, value = item.partition("=")
+        symbol, unit = known.get(key, (key.replace("_", " "), ""))
+        parts.append(f"{symbol} = {value}{unit}")
+    return ", ".join(parts)
+
+
+def slug(*words: str) -> str:
+    """Returns a file name made of the words: letters, digits and ``. = , + -`` stay, all else is ``-``."""
+    return "_".join(re.sub(r"[^A-Za-z0-9.=,+-]+", "-", word).strip("-") or "x" for word in words)
