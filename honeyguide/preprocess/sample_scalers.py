@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from honeyguide.preprocess.scalers import Linear, Sampled, Values
+from honeyguide.preprocess.scalers import LARGEST_EXPONENT, Linear, Sampled, Values
 
 Keys = NDArray[np.uint64]
 QUANTILES = 1000
@@ -91,7 +91,7 @@ class Power(Linear, Sampled):
         size = np.abs(bent)
         inner = np.maximum(exponent * size, np.finfo(float).eps - 1.0)
         grown = np.where(exponent == 0, size, np.log1p(inner) / np.where(exponent == 0, 1.0, exponent))
-        values: Values = np.expm1(np.minimum(grown, 700.0))  # exp(700) is near the largest float64
+        values: Values = np.expm1(np.minimum(grown, LARGEST_EXPONENT))
         return np.copysign(values, bent, out=values)
 
     def log_jacobian(self, values: Values) -> Values:
@@ -153,7 +153,8 @@ class Quantile(Sampled):
         values: Values = np.interp(ndtr(scaled), self.probabilities, self.knots)
         values = np.where(scaled <= low, self.knots[0], np.where(scaled >= high, self.knots[-1], values))
         beyond = scaled - np.clip(scaled, low, high)
-        return values + beyond * self._range
+        values = values + beyond * self._range
+        return values
 
     def log_jacobian(self, values: Values) -> Values:
         """Returns the log of the fitted density over the normal density; that of the slope beyond the range."""
@@ -167,7 +168,8 @@ class Quantile(Sampled):
         density = np.diff(self.probabilities) / np.diff(self.knots)
         normal = ndtri(np.clip(np.interp(values, self.knots, self.probabilities), _EDGE, 1 - _EDGE))
         jacobian = np.log(density[segment]) + 0.5 * normal**2 + 0.5 * np.log(2 * np.pi)
-        return np.where((values < self.knots[0]) | (values > self.knots[-1]), outside, jacobian)
+        beyond = (values < self.knots[0]) | (values > self.knots[-1])
+        return np.where(beyond, outside, jacobian)
 
     def state(self) -> dict[str, Any]:
         """Returns the quantiles and their probabilities."""

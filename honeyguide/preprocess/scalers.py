@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[Any]
+LARGEST_EXPONENT = 700.0
+"""The exponential of this is near the largest float64."""
 
 
 class Scaler(ABC):
@@ -189,9 +191,9 @@ class Log(Scaler):
         return np.copysign(scaled, values, out=scaled)
 
     def inverse(self, scaled: Values) -> Values:
-        """Returns the signed expm1."""
+        """Returns the signed expm1; what a model makes up beyond the range of float64 becomes its end."""
         scaled = _float64(scaled)
-        values: Values = np.expm1(np.abs(scaled))
+        values: Values = np.expm1(np.minimum(np.abs(scaled), LARGEST_EXPONENT))
         return np.copysign(values, scaled, out=values)
 
     def log_jacobian(self, values: Values) -> Values:
