@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 REGISTRY: dict[str, str] = {
     "vae": "models.vae",
 }
-"""The package of every family. It holds ``config.CONFIG`` (the settings class) and ``model.MODEL`` (the model class)."""
+"""The package of every family; it holds ``config.CONFIG``, the settings class, and ``model.MODEL``, the model class."""
 
 
 def config_class(family: str) -> type[Settings]:
@@ -45,7 +45,7 @@ def build(config: Settings, spec: InputSpec) -> Model:
 
 
 def parse(values: Mapping[str, Any]) -> Settings:
-    """Returns the settings of the family that ``values["family"]`` names, validated; what ``model.json`` holds can be given.
+    """Returns the validated settings of the family that ``values["family"]`` names, e.g. the config in ``model.json``.
 
     Raises:
         ConfigError: There is no such family.

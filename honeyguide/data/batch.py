@@ -26,10 +26,10 @@ class Batch:
     objects: Float[Tensor, "batch object feature"]
     mask: Bool[Tensor, "batch object"]
     event: Float[Tensor, "batch event_feature"]
-    weight: Float[Tensor, "batch"]
-    label: Int[Tensor, "batch"]
-    generator: Int[Tensor, "batch"]
-    event_id: Int[Tensor, "batch"]
+    weight: Float[Tensor, " batch"]
+    label: Int[Tensor, " batch"]
+    generator: Int[Tensor, " batch"]
+    event_id: Int[Tensor, " batch"]
 
     def __len__(self) -> int:
         return len(self.event_id)

@@ -62,7 +62,7 @@ def make_event_weights(kind: Weighting, sources: Sequence[ModelInputs]) -> Event
             )
         return EventWeights(scale=num_events / total)
     size = 1 + max(int(source.generator.max()) for source in sources if len(source))
-    counts = sum(np.bincount(source.generator, minlength=size) for source in sources)
+    counts = np.sum([np.bincount(source.generator, minlength=size) for source in sources], axis=0)
     present = counts > 0
     per_generator = np.zeros(size)
     per_generator[present] = num_events / (present.sum() * counts[present])

@@ -72,12 +72,17 @@ class BatchStream:
         self._edges = np.arange(num_batches + 1) * self.num_events // max(num_batches, 1)
         self._batches_per_pool = max(1, POOL_BYTES // max(1, self._row_bytes() * batch_size))
         self._resident: Tensors | None = None
-        if self.num_events and self.num_events * self._row_bytes() <= resident_bytes:
+        if self.num_events and self.num_bytes <= resident_bytes:
             rows = np.array([[source, 0, length] for source, length in enumerate(lengths)], dtype=np.int64)
             self._resident = self._to_device(self._read(rows))
 
     def __len__(self) -> int:
         return len(self._edges) - 1
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes that all events take in memory."""
+        return self.num_events * self._row_bytes()
 
     @property
     def is_resident(self) -> bool:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 def gaussian_kl(
     mean: Float[Tensor, "batch latent"], log_variance: Float[Tensor, "batch latent"]
-) -> Float[Tensor, "batch"]:
+) -> Float[Tensor, " batch"]:
     """Returns KL(N(mean, exp(log_variance)) || N(0, 1)) summed over the latent axes, shape (batch,).
 
     Equation 10 of arXiv:1312.6114 with the sign turned: ``(mean² + exp(log_variance) - 1 - log_variance) / 2``.

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 Elementwise = Callable[..., Tensor]
 
-ELEMENTWISE: dict[str, Elementwise] = {"mse": F.mse_loss, "l1": F.l1_loss, "huber": F.huber_loss}
+ELEMENTWISE: dict[str, Elementwise] = {
+    "mse": functional.mse_loss,
+    "l1": functional.l1_loss,
+    "huber": functional.huber_loss,
+}
 """Losses of one entry, by name: squared error, absolute error, Huber's (quadratic within 1, linear beyond)."""
 
 
@@ -22,7 +26,7 @@ def masked_reconstruction(
     loss: str,
     reconstructed_event: Float[Tensor, "batch event_feature"] | None = None,
     event: Float[Tensor, "batch event_feature"] | None = None,
-) -> Float[Tensor, "batch"]:
+) -> Float[Tensor, " batch"]:
     """Returns the mean loss over the valid entries of each event, shape (batch,).
 
     Valid are the features of all objects that the mask holds, and all event features. An event without any valid entry

@@ -1,4 +1,4 @@
-"""Encoders: from objects, mask and event features to one vector per event. Padded slots have no effect on any of them."""
+"""Encoders: from objects, mask and event features to one vector per event. Padded slots have no effect."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import nn
 
@@ -32,7 +33,7 @@ class LayerStyle:
 
     @property
     def bias(self) -> bool:
-        """Whether the linear map before needs a bias: normalisation has its own, and batch normalisation undoes any other."""
+        """Whether the linear map before has a bias: normalisation brings its own, and undoes any other."""
         return self.normalization == "none"
 
     def after_dense(self, width: int) -> list[nn.Module]:
@@ -59,8 +60,8 @@ class LayerStyle:
 
 
 def dense_stack(widths: Sequence[int], style: LayerStyle) -> nn.Sequential:
-    """Returns fully connected layers from ``widths[0]`` inputs to ``widths[-1]`` outputs, each followed by the style's layers."""
+    """Returns fully connected layers from ``widths[0]`` to ``widths[-1]`` values, with what the style puts between."""
     layers: list[nn.Module] = []
-    for before, after in zip(widths, widths[1:], strict=False):
+    for before, after in pairwise(widths):
         layers += [nn.Linear(before, after, bias=style.bias), *style.after_dense(after)]
     return nn.Sequential(*layers)

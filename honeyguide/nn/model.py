@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, Protocol, runtime_checkable
 
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from honeyguide.data.batch import Batch
@@ -43,11 +44,11 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Returns every term named in ``config.terms``, unweighted, as the mean over the batch weighted by ``batch.weight``."""
+        """Returns every term named in ``config.terms``, unweighted: the mean of ``batch.weight`` times the term."""
 
     @abstractmethod
-    def score(self, batch: Batch) -> dict[str, Float[Tensor, "batch"]]:
-        """Returns scores by name, larger for more signal-like events; ``total`` is the sum weighted by ``config.terms``.
+    def score(self, batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
+        """Returns scores by name, larger for more signal-like events; ``total`` is weighted by ``config.terms``.
 
         In evaluation mode the same event always has the same score.
         """
@@ -56,12 +57,12 @@ class Model(nn.Module, ABC):
     def latent(self, batch: Batch) -> Float[Tensor, "batch latent"]:
         """Returns where the events lie in the latent space."""
 
-    def outputs(self, batch: Batch) -> tuple[dict[str, Float[Tensor, "batch"]], Float[Tensor, "batch latent"]]:
+    def outputs(self, batch: Batch) -> tuple[dict[str, Float[Tensor, " batch"]], Float[Tensor, "batch latent"]]:
         """Returns scores and latents; a family that can share the work between them overrides this."""
         return self.score(batch), self.latent(batch)
 
 
-def weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Shaped[Tensor, "..."]:
+def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """Returns the sum of the terms times their weights; the one place where weights are multiplied in.
 
     Raises:
@@ -75,7 +76,7 @@ def weighted_sum(terms: dict[str, Tensor], weights: dict[str, float]) -> Shaped[
     return total
 
 
-def weighted_mean(values: Float[Tensor, "batch"], weight: Float[Tensor, "batch"]) -> Float[Tensor, ""]:
+def weighted_mean(values: Float[Tensor, " batch"], weight: Float[Tensor, " batch"]) -> Float[Tensor, ""]:
     """Returns ``mean(weight * values)``.
 
     The weights are divided by nothing here: the stream has scaled them to a mean of 1 over the whole split, so that the

@@ -36,7 +36,7 @@ class VAEConfig(Settings):
     """Share of the hidden values that are set to 0 during training."""
     reconstruction: Literal["mse", "l1", "huber"] = "mse"
     """Loss of one reconstructed entry."""
-    terms: dict[Term, Weight] = Field(default_factory=dict, validate_default=True)
+    terms: dict[str, Weight] = Field(default_factory=dict, validate_default=True)
     """Weight of each loss term. What is not given stays at ``{reconstruction: 1.0, kl: 0.001}`` (without ``kl`` for a
     plain autoencoder); a term of weight 0 is computed and logged, but not trained on."""
 
@@ -58,7 +58,9 @@ class VAEConfig(Settings):
     @model_validator(mode="after")
     def _possible(self) -> VAEConfig:
         if self.posterior == "none" and "kl" in self.terms:
-            raise ValueError("a plain autoencoder (posterior: none) has no kl term: remove it, or set posterior: gaussian")
+            raise ValueError(
+                "a plain autoencoder (posterior: none) has no kl term: remove it, or set posterior: gaussian"
+            )
         if not any(self.terms.values()):
             raise ValueError("every term has weight 0: there is nothing to train on")
         if self.encoder == "conv" and not self.channels:

@@ -47,10 +47,12 @@ class VAE(Model):
 
     def __init__(self, config: VAEConfig, spec: InputSpec) -> None:
         super().__init__(config, spec)
-        self.encoder, self.decoder = _encoder_and_decoder(config, spec)
-        width: int = self.encoder.num_outputs
-        self.mean = nn.Linear(width, config.latent_dim)
-        self.log_variance = nn.Linear(width, config.latent_dim) if config.posterior == "gaussian" else None
+        encoder, decoder = _encoder_and_decoder(config, spec)
+        self.encoder, self.decoder = encoder, decoder
+        self.mean = nn.Linear(encoder.num_outputs, config.latent_dim)
+        self.log_variance = (
+            nn.Linear(encoder.num_outputs, config.latent_dim) if config.posterior == "gaussian" else None
+        )
 
     def forward(self, batch: Batch) -> Decoded:
         """Returns the posterior and the decoded event."""
@@ -67,7 +69,7 @@ class VAE(Model):
         """Returns the mean of every term over the batch."""
         return {name: weighted_mean(value, batch.weight) for name, value in self._terms(batch, self(batch)).items()}
 
-    def score(self, batch: Batch) -> dict[str, Float[Tensor, "batch"]]:
+    def score(self, batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
         """Returns every term of each event, and their weighted sum as ``total``."""
         return self.outputs(batch)[0]
 
@@ -76,13 +78,13 @@ class VAE(Model):
         mean: Tensor = self.mean(self.encoder(batch.objects, batch.mask, batch.event))
         return mean
 
-    def outputs(self, batch: Batch) -> tuple[dict[str, Float[Tensor, "batch"]], Float[Tensor, "batch latent"]]:
+    def outputs(self, batch: Batch) -> tuple[dict[str, Float[Tensor, " batch"]], Float[Tensor, "batch latent"]]:
         """Returns scores and latents from one pass."""
         decoded = self(batch)
         terms = self._terms(batch, decoded)
-        return {"total": weighted_sum(terms, dict(self.config.terms)), **terms}, decoded.mean
+        return {"total": weighted_sum(terms, self.config.terms), **terms}, decoded.mean
 
-    def _terms(self, batch: Batch, decoded: Decoded) -> dict[str, Float[Tensor, "batch"]]:
+    def _terms(self, batch: Batch, decoded: Decoded) -> dict[str, Float[Tensor, " batch"]]:
         terms = {
             "reconstruction": masked_reconstruction(
                 decoded.objects,

@@ -121,7 +121,9 @@ def test_an_error_while_reading_reaches_the_consumer(small_pools, monkeypatch):
         list(stream.batches())
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("none", [1, 1]), ("physics", [0.2, 1.8]), ("balance_generators", [2 / 3, 2])])
+@pytest.mark.parametrize(
+    ("kind", "expected"), [("none", [1, 1]), ("physics", [0.2, 1.8]), ("balance_generators", [2 / 3, 2])]
+)
 def test_event_weights_have_mean_one_and_the_ratios_that_they_name(kind, expected):
     if kind == "physics":
         sources = [make_source(0, 100, 0, weight=1e-8), make_source(1000, 100, 2, weight=9e-8)]

@@ -1,0 +1,142 @@
+"""Inference: scores and latents of a file of model inputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from honeyguide.data.input_spec import InputSpec
+from honeyguide.data.model_inputs import ModelInputs, read_spec
+from honeyguide.data.streams import BatchStream, drop_pages
+from honeyguide.errors import ModelError
+from honeyguide.inference.settings import InferenceSettings
+from honeyguide.io.scores import TRUTH, ScoresWriter
+from honeyguide.nn.model import Model
+from honeyguide.training.device import resolve_device, torch_state
+from honeyguide.training.weights import BuildModel, load_model
+
+BLOCK_ROWS = 16384  # events that are written together
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class InferenceResult:
+    """What came of an inference.
+
+    Attributes:
+        num_events: Scored events.
+        events_per_second: Rate of the whole, reading and writing counted in.
+    """
+
+    num_events: int
+    events_per_second: float
+
+
+def infer(
+    training: Path, inputs: Path, folder: Path, *, build_model: BuildModel, settings: InferenceSettings
+) -> InferenceResult:
+    """Returns the summary of an inference, after writing ``scores.h5`` and ``scores.root``.
+
+    Args:
+        training: Folder that :func:`honeyguide.training.run.train` has written.
+        inputs: A file of model inputs; ``spec.json`` is two folders above it. All its events are scored, in order.
+        folder: Existing folder to write to.
+        build_model: Makes an untrained model of the trained family and config from an input specification.
+        settings: How to apply the model.
+
+    Raises:
+        ModelError: The inputs are not those that the model was trained with, or a score is NaN.
+        StoreError: A file is missing or damaged.
+    """
+    started = time.perf_counter()
+    device = resolve_device(settings.device)
+    with torch_state(device=device, num_threads=settings.num_threads):
+        model = load_model(training, build_model, which=settings.weights).to(device)
+        spec = read_spec(inputs.parent.parent)
+        _check_spec(spec, model.spec, inputs)
+        source = ModelInputs.open(inputs)
+        stream = BatchStream([source], batch_size=settings.batch_size, device=device)
+        blocks = _blocks(_outputs(model, stream))
+        first_scores, first_latent = next(blocks)
+        with ScoresWriter(
+            folder,
+            num_events=len(source),
+            score_names=list(first_scores),
+            latent_dim=first_latent.shape[1],
+            spec=spec,
+            root=settings.root,
+        ) as writer:
+            _write(writer, source, first_scores, first_latent, start=0)
+            start = len(first_latent)
+            for scores, latent in blocks:
+                _write(writer, source, scores, latent, start=start)
+                start += len(latent)
+    return InferenceResult(len(source), len(source) / (time.perf_counter() - started))
+
+
+def _outputs(model: Model, stream: BatchStream) -> Iterator[tuple[dict[str, Array], Array]]:
+    with torch.inference_mode():
+        for batch in stream.batches():
+            scores, latent = model.outputs(batch)
+            # one transfer per batch instead of one per score
+            packed = torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float().cpu().numpy()
+            columns = {name: packed[:, column] for column, name in enumerate(scores)}
+            yield columns, packed[:, len(scores) :]
+
+
+def _blocks(parts: Iterator[tuple[dict[str, Array], Array]]) -> Iterator[tuple[dict[str, Array], Array]]:
+    """Yields the same events in blocks of at least ``BLOCK_ROWS``, the last one excepted."""
+    waiting: list[tuple[dict[str, Array], Array]] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(len(latent) for _, latent in waiting) >= BLOCK_ROWS:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(parts: list[tuple[dict[str, Array], Array]]) -> tuple[dict[str, Array], Array]:
+    scores = {name: np.concatenate([scores[name] for scores, _ in parts]) for name in parts[0][0]}
+    return scores, np.concatenate([latent for _, latent in parts])
+
+
+def _write(writer: ScoresWriter, source: ModelInputs, scores: dict[str, Array], latent: Array, *, start: int) -> None:
+    rows = slice(start, start + len(latent))
+    for name, values in scores.items():
+        bad = np.isnan(values)
+        if bad.any():
+            raise ModelError(
+                f"the score {name!r} is NaN",
+                where=f"{int(bad.sum())} events of a block of {len(values)}",
+                got=f"first event id {source.event_id[rows][bad][0]}",
+                hint="are all inputs finite? did the training diverge?",
+            )
+    writer.append({name: getattr(source, name)[rows] for name in TRUTH}, scores, latent)
+    drop_pages(source)
+
+
+def _check_spec(found: InputSpec, trained: InputSpec, where: Path) -> None:
+    for part in ("level", "shape", "columns", "event_columns"):
+        got, allowed = getattr(found, part), getattr(trained, part)
+        if got != allowed:
+            raise ModelError(
+                f"these inputs are not those that the model was trained with: {part} differs",
+                where=where,
+                got=_short(got),
+                allowed=_short(allowed),
+            )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple) and value and hasattr(value[0], "name"):
+        return ", ".join(column.name for column in value)
+    return str(value)

@@ -1,0 +1,19 @@
+"""Settings of the inference."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from honeyguide.settings import Settings, insignificant
+
+
+class InferenceSettings(Settings):
+    """How trained models are applied."""
+
+    weights: Literal["best", "last"] = "best"
+    """Weights of the epoch with the lowest validation loss, or of the last epoch."""
+    root: bool = True
+    """Write ``scores.root`` beside ``scores.h5``."""
+    batch_size: int = insignificant(2048, gt=0, description="Most events in a batch.")
+    device: str = insignificant("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1, ...")
+    num_threads: int | None = insignificant(None, gt=0, description="CPU threads of torch; null for torch's choice.")

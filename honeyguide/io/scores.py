@@ -1,0 +1,177 @@
+"""Scores of events, with their latents and truth: HDF5 for honeyguide, a ROOT TTree for everybody."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from honeyguide.data.input_spec import InputSpec
+from honeyguide.errors import StoreError
+
+SCHEMA_VERSION = 1
+TREE = "events"
+TRUTH: dict[str, np.dtype[Any]] = {
+    "event_id": np.dtype(np.int64),
+    "weight": np.dtype(np.float64),
+    "label": np.dtype(np.int8),
+    "process": np.dtype(np.int16),
+    "generator": np.dtype(np.int16),
+    "signal_point": np.dtype(np.int16),
+}
+_NAMES = ("processes", "generators", "signal_points")
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scored events of one sample.
+
+    Attributes:
+        event_id: Unique ids, int64.
+        weight: Event weights, float64.
+        label: 0 background, 1 signal, int8.
+        process: Codes into ``processes``, int16.
+        generator: Codes into ``generators``, int16.
+        signal_point: Codes into ``signal_points``, int16; -1 for none.
+        processes: Names of the processes.
+        generators: Names of the generators.
+        signal_points: Names of the signal points.
+        scores: One array (num_events,) per score, larger for more signal-like; always ``total``.
+        latent: (num_events, latent_dim), float32.
+    """
+
+    event_id: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    label: NDArray[np.int8]
+    process: NDArray[np.int16]
+    generator: NDArray[np.int16]
+    signal_point: NDArray[np.int16]
+    processes: tuple[str, ...]
+    generators: tuple[str, ...]
+    signal_points: tuple[str, ...]
+    scores: dict[str, NDArray[np.floating[Any]]]
+    latent: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.event_id)
+
+
+class ScoresWriter:
+    """Writes scores block by block into ``scores.h5`` and, if wanted, ``scores.root``; a context manager.
+
+    Args:
+        folder: Existing folder.
+        num_events: Events that will come in total.
+        score_names: The scores.
+        latent_dim: Length of the latent vectors.
+        spec: Gives the names behind the codes.
+        root: Whether to write ``scores.root``: a TTree ``events`` with a branch per truth column, a branch
+            ``score_<name>`` per score, ``latent`` as an array of fixed size, and the names behind the codes as JSON
+            text in ``processes``, ``generators`` and ``signal_points`` beside it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        num_events: int,
+        score_names: Sequence[str],
+        latent_dim: int,
+        spec: InputSpec,
+        root: bool = True,
+    ) -> None:
+        self._num_events, self._written = num_events, 0
+        self._file = h5py.File(folder / "scores.h5", "w")
+        names = {key: json.dumps(getattr(spec, key)) for key in _NAMES}
+        self._file.attrs.update(schema_version=SCHEMA_VERSION, **names)
+        for name, dtype in TRUTH.items():
+            self._file.create_dataset(name, shape=(num_events,), dtype=dtype)
+        for name in score_names:
+            self._file.create_dataset(f"scores/{name}", shape=(num_events,), dtype=np.float32)
+        self._file.create_dataset("latent", shape=(num_events, latent_dim), dtype=np.float32)
+        self._root = _RootTree(folder / "scores.root", score_names, latent_dim, names) if root else None
+
+    def append(self, truth: Mapping[str, Array], scores: Mapping[str, Array], latent: Array) -> None:
+        """Appends a block of events.
+
+        Args:
+            truth: One array (block,) per key of :data:`TRUTH`.
+            scores: One array (block,) per score.
+            latent: (block, latent_dim).
+        """
+        rows = slice(self._written, self._written + len(latent))
+        for name in TRUTH:
+            self._file[name][rows] = truth[name]
+        for name, values in scores.items():
+            self._file[f"scores/{name}"][rows] = values
+        self._file["latent"][rows] = latent
+        if self._root is not None:
+            self._root.extend(truth, scores, latent)
+        self._written = rows.stop
+
+    def __enter__(self) -> ScoresWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        if self._root is not None:
+            self._root.close()
+        if kind is None and self._written != self._num_events:
+            raise ValueError(f"{self._written} of {self._num_events} events have come")
+
+
+class _RootTree:
+    def __init__(self, path: Path, score_names: Sequence[str], latent_dim: int, names: Mapping[str, str]) -> None:
+        import uproot
+
+        self._file = uproot.recreate(path)
+        for key, text in names.items():
+            self._file[key] = text
+        branches = dict(TRUTH)
+        branches |= {f"score_{name}": np.dtype(np.float32) for name in score_names}
+        self._file.mktree(TREE, branches | {"latent": np.dtype((np.float32, (latent_dim,)))}, title="scored events")
+
+    def extend(self, truth: Mapping[str, Array], scores: Mapping[str, Array], latent: Array) -> None:
+        columns = {name: np.asarray(truth[name], dtype=dtype) for name, dtype in TRUTH.items()}
+        columns |= {f"score_{name}": np.asarray(values, dtype=np.float32) for name, values in scores.items()}
+        self._file[TREE].extend(columns | {"latent": np.asarray(latent, dtype=np.float32)})
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_scores(path: Path) -> Scores:
+    """Returns the content of a ``scores.h5``.
+
+    Raises:
+        StoreError: The file is missing, damaged, or of another version.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("schema_version") != SCHEMA_VERSION:
+                raise StoreError("this is not a file of scores of this version", where=path, allowed=SCHEMA_VERSION)
+            columns: dict[str, Any] = {name: file[name][:] for name in TRUTH}
+            columns |= {key: tuple(json.loads(file.attrs[key])) for key in _NAMES}
+            return Scores(
+                **columns,
+                scores={name: dataset[:] for name, dataset in file["scores"].items()},
+                latent=file["latent"][:],
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise StoreError(
+            "the scores can't be read",
+            where=path,
+            got=error,
+            hint="remove the output of InferenceTask and run it again",
+        ) from error

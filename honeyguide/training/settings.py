@@ -1,0 +1,64 @@
+"""Settings of a training."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from honeyguide.settings import Settings, insignificant
+
+
+class TrainingSettings(Settings):
+    """How a model is trained."""
+
+    epochs: int = Field(50, gt=0)
+    """Most passes over the training split."""
+    batch_size: int = Field(256, gt=0)
+    """Most events in a batch; the batches of an epoch differ by one event at most."""
+    learning_rate: float = Field(1e-3, gt=0)
+    """Step size at the start."""
+    optimizer: Literal["adamw", "adam", "radam", "sgd", "rmsprop", "adagrad"] = "adamw"
+    """Rule of the steps; ``sgd`` has Nesterov momentum."""
+    momentum: float = Field(0.9, ge=0, lt=1)
+    """Momentum; read by ``sgd`` and ``rmsprop`` alone."""
+    weight_decay: float = Field(0.01, ge=0)
+    """Strength of weight decay."""
+    scheduler: Literal["none", "plateau", "cosine"] = "plateau"
+    """``plateau`` multiplies the learning rate by ``scheduler_factor`` after ``scheduler_patience`` epochs without
+    improvement; ``cosine`` lowers it to 0 over ``epochs``."""
+    scheduler_patience: int = Field(5, ge=0)
+    """Epochs without improvement before ``plateau`` acts."""
+    scheduler_factor: float = Field(0.5, gt=0, lt=1)
+    """What ``plateau`` multiplies the learning rate by."""
+    gradient_clip: float | None = Field(None, gt=0)
+    """Largest norm of the gradient; null for any."""
+    early_stopping_patience: int | None = Field(10, gt=0)
+    """Epochs without improvement of the validation loss before training stops; null to train all epochs. The best
+    weights are kept in any case."""
+    min_delta: float = Field(0.0, ge=0)
+    """How much lower the validation loss must be to count as an improvement."""
+    event_weights: Literal["none", "physics", "balance_generators"] = "none"
+    """Weight of an event in the loss. ``none``: all the same, generators are mixed as they come. ``physics``: the
+    stored event weights. ``balance_generators``: every generator counts the same in total."""
+    seeds: tuple[int, ...] = (1,)
+    """A training for each seed of the weights, the order of events and the random draws."""
+    device: str = insignificant("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1, ...")
+    num_threads: int | None = insignificant(None, gt=0, description="CPU threads of torch; null for torch's choice.")
+    resident_mb: int | None = insignificant(
+        None,
+        ge=0,
+        description="Events are kept on the device if they take no more than this (MiB), else streamed; null for 1024 "
+        "on a CPU and half of the free memory of a GPU.",
+    )
+    tensorboard: bool = insignificant(True, description="Write TensorBoard files.")
+
+    @model_validator(mode="after")
+    def _possible(self) -> TrainingSettings:
+        if not self.seeds:
+            raise ValueError("seeds is empty: there is nothing to train")
+        if len(set(self.seeds)) != len(self.seeds):
+            raise ValueError(f"a seed stands twice in seeds: {list(self.seeds)}")
+        if any(seed < 0 for seed in self.seeds):
+            raise ValueError(f"seeds must be 0 or larger: {list(self.seeds)}")
+        return self

@@ -1,0 +1,61 @@
+"""Means of the loss terms over an epoch, summed on the device so that no step waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class NonFinite:
+    """The first value that was NaN or infinite.
+
+    Attributes:
+        name: The term.
+        batch: Number of the batch in the epoch, from 0.
+    """
+
+    name: str
+    batch: int
+
+
+class TermMeans:
+    """Sums named scalars over batches; :meth:`read` is the one place that waits for the device.
+
+    Args:
+        names: The scalars, in the order in which a fault is to be blamed.
+        device: Where the scalars are.
+    """
+
+    def __init__(self, names: Sequence[str], device: torch.device) -> None:
+        self._names = tuple(names)
+        self._sums = torch.zeros(len(names), dtype=torch.float64, device=device)
+        self._first_bad = torch.full((len(names),), -1, dtype=torch.int64, device=device)
+        self._num_events = 0
+        self._num_batches = 0
+
+    @torch.no_grad()
+    def add(self, values: Mapping[str, Tensor], num_events: int) -> None:
+        """Adds the batch means ``values`` of a batch of ``num_events``."""
+        stacked = torch.stack([values[name].detach() for name in self._names])
+        bad = (self._first_bad < 0) & ~torch.isfinite(stacked)
+        self._first_bad = torch.where(bad, self._num_batches, self._first_bad)
+        self._sums.add_(stacked.double(), alpha=num_events)
+        self._num_events += num_events
+        self._num_batches += 1
+
+    def read(self) -> dict[str, float]:
+        """Returns the mean of each scalar over all events so far."""
+        means = self._sums / max(self._num_events, 1)
+        return dict(zip(self._names, means.tolist(), strict=True))
+
+    def first_non_finite(self) -> NonFinite | None:
+        """Returns where the first NaN or infinity was, or None."""
+        found = [(batch, position) for position, batch in enumerate(self._first_bad.tolist()) if batch >= 0]
+        if not found:
+            return None
+        batch, position = min(found)
+        return NonFinite(self._names[position], batch)
