@@ -268,6 +268,12 @@ _honeyguide_completion() {
         *i*) ;;
         *) return 0 ;;
     esac
+    case "$LAW_HOME" in
+        *[[:space:]]*)
+            _honeyguide_say "no tab completion: law's can't read an index in a path with spaces"
+            return 0
+            ;;
+    esac
     script="$(tail -n 1 "$(_honeyguide_stamp "$_honeyguide_prefix")")/law/cli/completion.sh"
     [ -f "$script" ] || return 0
     if [ -n "${ZSH_VERSION:-}" ]; then
