@@ -26,7 +26,7 @@ FILE_NAMES: dict[EventFormat, str] = {"bead_csv": "events.csv", "lhco_hdf5": "ev
 RECORD = "generation.json"
 _MAX_PYTHIA_SEED = 899_999_999
 _MAX_BATCH = 200
-_PATIENCE = 5  # generation is given up after this many times the events in which one should have been accepted
+_PATIENCE = 5  # the acceptance is judged once this many events should have been accepted
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class SimulatedEvents:
     """Accepted events and how they came about.
 
     Attributes:
-        events: ``num_events * {weight, met, met_phi, particles: var * {pdg_id, pt, eta, phi}, jets: var * {pt, eta, phi,
-            mass, btag, constituents: var * int}}``; GeV and radians; weights in pb.
+        events: ``num_events * {weight, met, met_phi, particles: var * {pdg_id, pt, eta, phi}, jets: var * {pt, eta,
+            phi, mass, btag, constituents: var * int}}``; GeV and radians; weights in pb.
         record: Cross section, numbers of tried and accepted events, seeds, truth; plain JSON types.
     """
 
@@ -133,8 +133,8 @@ def chunk_random(
 ) -> tuple[int, np.random.Generator]:
     """Returns Pythia's seed and the detector's random numbers for a chunk.
 
-    They follow by SHA-256 from the settings, the sample's seed among them, and the chunk's index, but not from the size of
-    the sample, so that a larger sample begins with the same events.
+    They follow by SHA-256 from the settings, the sample's seed among them, and the chunk's index, but not from the size
+    of the sample, so that a larger sample begins with the same events.
     """
     settings = [
         generator.model_dump(mode="json", exclude={"events", "min_acceptance"}),
@@ -148,7 +148,7 @@ def chunk_random(
 
 
 def padded_particles(particles: ak.Array) -> NDArray[np.float32]:
-    """Returns the hardest 700 particles of each event as (num_events, 700, 3): pt, eta, phi; zeros where there is none."""
+    """Returns the hardest 700 particles of each event, (num_events, 700, 3): pt, eta, phi; zero padded."""
     padded = np.zeros((len(particles), MAX_PARTICLES, 3), dtype=np.float32)
     kept = particles[:, :MAX_PARTICLES]  # the largest pt first
     counts = ak.to_numpy(ak.num(kept))
@@ -215,17 +215,18 @@ def _accepted(particles: GeneratedParticles, detector: DetectorSettings, rng: np
 def _check_threshold(generator: GeneratorSettings, detector: DetectorSettings) -> None:
     threshold = generator.pt_hat_min or DEFAULT_PT_HAT_MIN
     trigger = detector.trigger.min_leading_jet_pt
-    if generator.process == "qcd_dijets" and threshold > trigger:
+    if generator.process == "qcd_dijets" and threshold > trigger > 0:
         raise ConfigError(
-            "pt_hat_min is above the trigger's jet threshold, so that most of what the trigger accepts would be missing",
+            "pt_hat_min is above the trigger's jet threshold: most of what the trigger accepts would be missing",
             got=f"pt_hat_min {threshold:g}, min_leading_jet_pt {trigger:g}",
             hint="lower pt_hat_min (0.8 times the threshold is a good value) or raise min_leading_jet_pt",
         )
 
 
 def _check_acceptance(tally: _Tally, generator: GeneratorSettings, detector: DetectorSettings) -> None:
-    # fewer than half of what the smallest allowed acceptance gives, once that would be several events
-    if tally.num_tried * generator.min_acceptance > _PATIENCE and tally.num_accepted < _PATIENCE / 2:
+    # clearly below: half of what the smallest allowed acceptance gives, once that would be several events
+    expected = tally.num_tried * generator.min_acceptance
+    if expected > _PATIENCE and tally.num_accepted < expected / 2:
         raise DataError(
             f"hardly any event is accepted: {tally.num_accepted} of {tally.num_tried}",
             where=f"process {generator.process}, setting {generator.setting}",

@@ -57,7 +57,7 @@ def detect(particles: GeneratedParticles, settings: DetectorSettings, rng: np.ra
 
 
 def missing_momentum(seen: ak.Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns the missing transverse momentum of each event in GeV and its azimuth: minus the sum of all that is seen."""
+    """Returns each event's missing transverse momentum in GeV and its azimuth: minus the sum of all that is seen."""
     px = -ak.to_numpy(ak.sum(seen.pt * np.cos(seen.phi), axis=1))
     py = -ak.to_numpy(ak.sum(seen.pt * np.sin(seen.phi), axis=1))
     return np.hypot(px, py), np.arctan2(py, px)
@@ -108,12 +108,14 @@ def _merge_cells(signals: _Signals, cell_size: float) -> _Signals:
 
 
 def _smear(signals: _Signals, settings: DetectorSettings, rng: np.random.Generator) -> NDArray[np.float64]:
-    constant, stochastic, slope = (
-        _of_class(settings, name)[signals.kind] for name in ("constant", "stochastic", "slope")
-    )
+    """Returns the measured pt: log-normal about the true one, so that it is positive at any resolution."""
+    names = ("constant", "stochastic", "slope")
+    constant, stochastic, slope = (_of_class(settings, name)[signals.kind] for name in names)
     energy = signals.pt * np.cosh(signals.eta)
-    resolution = np.sqrt(constant**2 + stochastic**2 / energy + (slope * signals.pt) ** 2)
-    smeared: NDArray[np.float64] = signals.pt * (1 + resolution * rng.standard_normal(len(energy)))
+    variance = np.log1p(constant**2 + stochastic**2 / energy + (slope * signals.pt) ** 2)
+    smeared: NDArray[np.float64] = signals.pt * np.exp(
+        np.sqrt(variance) * rng.standard_normal(len(energy)) - variance / 2
+    )
     return smeared
 
 

@@ -23,7 +23,7 @@ def cluster(seen: ak.Array, settings: JetSettings) -> ak.Array:
     """Returns the jets: ``num_events * var * {pt, eta, phi, mass, constituents: var * int}``, the largest pt first.
 
     Args:
-        seen: ``num_events * var * {pt, eta, phi}``, massless particles, GeV; ``constituents`` are indices into it, sorted.
+        seen: ``num_events * var * {pt, eta, phi}``, massless, GeV; ``constituents`` are indices into it, sorted.
         settings: Algorithm, radius and cuts.
     """
     momenta = ak.zip(
@@ -56,7 +56,7 @@ def cluster(seen: ak.Array, settings: JetSettings) -> ak.Array:
 def btag(
     jets: ak.Array, particles: GeneratedParticles, *, radius: float, settings: BTagSettings, rng: np.random.Generator
 ) -> ak.Array:
-    """Returns a b-tag (0 or 1) for each jet, ``num_events * var * int``: by chance, with the efficiency of the true flavour."""
+    """Returns a b-tag (0 or 1) per jet, ``num_events * var * int``, by chance with its flavour's efficiency."""
     flavour = true_flavour(jets, particles, radius=radius)
     counts = ak.to_numpy(ak.num(flavour))
     flat = ak.to_numpy(ak.flatten(flavour))

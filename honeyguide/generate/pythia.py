@@ -84,8 +84,14 @@ class PythiaGenerator:
             raise ModelError("Pythia can't be initialised for this sample", where=settings.model_dump(mode="json"))
 
     def next_batch(self, num_events: int) -> GeneratedParticles:
-        """Returns the next ``num_events`` generated events (rarely fewer: Pythia skips events that it can't complete)."""
+        """Returns the next ``num_events`` generated events (rarely fewer: Pythia skips what it can't complete).
+
+        Raises:
+            ModelError: Pythia could not complete any.
+        """
         batch = self._pythia.nextBatch(num_events)
+        if len(batch) == 0:
+            raise ModelError("Pythia could not complete a single event of a batch", got=f"{num_events} attempts")
         particles = batch.prt
         offsets = np.concatenate([[0], np.cumsum(ak.to_numpy(ak.num(particles.id)))]).astype(np.int64)
         flat = ak.flatten(particles)
@@ -150,7 +156,7 @@ def _qcd_dijets(settings: GeneratorSettings) -> list[str]:
 
 
 def _semi_visible_jets(settings: GeneratorSettings) -> list[str]:
-    """Returns the commands for Z' -> dark quarks: SU(2) dark colour, two flavours, running coupling (arXiv:1707.05326)."""
+    """Returns the commands for Z' -> dark quarks: SU(2), two flavours, running dark coupling (arXiv:1707.05326)."""
     assert settings.mass is not None
     assert settings.r_inv is not None
     dark, scale = settings.mass_dark, settings.mass_dark / 2

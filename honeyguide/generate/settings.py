@@ -31,9 +31,9 @@ class GeneratorSettings(Settings):
 
     setting: GeneratorVariation = "no_mpi"
     """Setting of the generator, one of several that stand for several generators. All are Pythia 8 with its default
-    (Monash) tune; ``no_mpi`` has no multi-parton interactions, as the LHC Olympics events, and the others start from it:
-    ``mpi`` (with multi-parton interactions: many more soft particles, the largest change), ``fsr_up`` and ``fsr_down``
-    (renormalisation scale of the final-state shower halved and doubled), ``hadronisation_soft`` and
+    (Monash) tune; ``no_mpi`` has no multi-parton interactions, as the LHC Olympics events, and the others start from
+    it: ``mpi`` (with multi-parton interactions: many more soft particles, the largest change), ``fsr_up`` and
+    ``fsr_down`` (renormalisation scale of the final-state shower halved and doubled), ``hadronisation_soft`` and
     ``hadronisation_hard`` (aLund of the string fragmentation 1.0 and 0.4; hardly visible) and ``vincia`` (the Vincia
     antenna shower; little difference, about 9 times the time)."""
 
@@ -47,9 +47,9 @@ class GeneratorSettings(Settings):
     """Energy of the proton-proton collisions in their rest frame, in GeV."""
 
     pt_hat_min: float | None = Field(default=None, gt=0)
-    """Smallest transverse momentum of the hard 2 -> 2 process in GeV, QCD only (default 1000). A value near the trigger's
-    threshold saves time and biases the sample: with a leading jet above 1200 GeV, some 13 % of the accepted events of
-    ``mpi`` have less than 1000."""
+    """Smallest transverse momentum of the hard 2 -> 2 process in GeV, QCD only (default 1000). A value near the
+    trigger's threshold saves time and biases the sample: with a leading jet above 1200 GeV, some 13 % of the accepted
+    events of ``mpi`` have less than 1000."""
 
     pt_hat_bias: float | None = Field(default=None, gt=0)
     """QCD only: events are generated with a probability proportional to pT-hat to this power, and weights undo it.
@@ -114,7 +114,11 @@ class GeneratorSettings(Settings):
 
 
 class ParticleResponse(Settings):
-    """How the detector sees one class of particles: relative resolution sqrt(a^2 + b^2/E + c^2 pt^2), E and pt in GeV."""
+    """How the detector sees one class of particles; relative resolution sqrt(a^2 + b^2/E + c^2 pt^2), in GeV.
+
+    Charged hadrons and electrons that are not found as tracks are seen by the calorimeter, as neutral hadrons and
+    photons.
+    """
 
     efficiency: float = Field(ge=0, le=1)
     """Probability that a particle within the acceptance is seen."""
@@ -132,7 +136,7 @@ class ParticleResponse(Settings):
     """Acceptance in |eta|."""
 
     min_pt: float = Field(default=0.5, ge=0)
-    """Particles below this true transverse momentum in GeV are not seen."""
+    """Tracks and calorimeter cells below this measured transverse momentum in GeV are dropped."""
 
 
 class JetSettings(Settings):
@@ -158,7 +162,8 @@ class TriggerSettings(Settings):
     """Which events are kept."""
 
     min_leading_jet_pt: float = Field(default=1200.0, ge=0)
-    """Smallest transverse momentum of the leading jet in GeV (0: no condition, and events without jets are kept)."""
+    """Smallest transverse momentum of the leading jet in GeV (0: no condition, and events without jets
+    are kept)."""
 
     min_jets: int = Field(default=0, ge=0)
     """Smallest number of jets."""
@@ -183,13 +188,16 @@ class BTagSettings(Settings):
 class DetectorSettings(Settings):
     """A parametric detector, jets and a trigger; the defaults give events like those of the LHC Olympics 2020 R&D set.
 
-    A particle is seen with the efficiency of its class, its energy is smeared with a Gaussian, its direction is exact.
-    Neutral particles in one calorimeter cell are seen as one. Neutrinos and dark matter are invisible. The missing transverse
-    momentum is minus the vectorial sum of all that is seen.
+    A particle is seen with the efficiency of its class, its momentum is smeared (log-normal), its direction is exact.
+    Neutral particles in one calorimeter cell are seen as one. Neutrinos and dark matter are invisible. The missing
+    transverse momentum is minus the vectorial sum of all that is seen.
+
+    Measured against the public LHC Olympics events (QCD, medians): numbers of particles per event and in the leading
+    jets, jet masses and dijet mass; see ``tests/generate``.
     """
 
     charged_hadrons: ParticleResponse = ParticleResponse(
-        efficiency=0.95, constant=0.01, slope=1.5e-4, max_abs_eta=2.5, min_pt=0.2
+        efficiency=0.95, constant=0.015, slope=5e-4, max_abs_eta=2.5, min_pt=0.6
     )
     """Response of the tracker to charged hadrons."""
 
@@ -199,13 +207,17 @@ class DetectorSettings(Settings):
     muons: ParticleResponse = ParticleResponse(efficiency=0.97, constant=0.01, slope=1e-4, max_abs_eta=2.5)
     """Response to muons."""
 
-    photons: ParticleResponse = ParticleResponse(efficiency=1.0, constant=0.007, stochastic=0.07, max_abs_eta=5.0)
+    photons: ParticleResponse = ParticleResponse(
+        efficiency=1.0, constant=0.007, stochastic=0.07, max_abs_eta=5.0, min_pt=0.6
+    )
     """Response of the electromagnetic calorimeter to photons."""
 
-    neutral_hadrons: ParticleResponse = ParticleResponse(efficiency=1.0, constant=0.05, stochastic=1.0, max_abs_eta=5.0)
-    """Response of the hadronic calorimeter to neutral hadrons, and to charged hadrons and electrons beyond the tracker."""
+    neutral_hadrons: ParticleResponse = ParticleResponse(
+        efficiency=1.0, constant=0.05, stochastic=1.0, max_abs_eta=5.0, min_pt=1.0
+    )
+    """Response of the hadronic calorimeter to neutral hadrons."""
 
-    cell_size: float = Field(default=0.087, ge=0)
+    cell_size: float = Field(default=0.025, ge=0)
     """Width of a calorimeter cell in eta and phi; photons in one cell are seen as one, and so are neutral hadrons.
     0: every particle is seen by itself."""
 

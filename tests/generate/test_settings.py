@@ -1,0 +1,72 @@
+"""Settings of simulated events: impossible ones are refused with a reason, and the module is light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from honeyguide.generate.pythia import _VARIATIONS, PythiaGenerator, pythia_commands
+from honeyguide.generate.settings import GeneratorSettings, chunk_sizes
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"process": "qcd_dijets", "r_inv": 0.3}, "has no r_inv"),
+        ({"process": "qcd_dijets", "mass": 1000}, "has no mass"),
+        ({"process": "semi_visible_jets", "r_inv": 0.3}, "needs mass"),
+        ({"process": "semi_visible_jets", "mass": 1000}, "needs r_inv"),
+        ({"process": "semi_visible_jets", "mass": 1000, "r_inv": 1.2}, "less than or equal to 1"),
+        ({"process": "semi_visible_jets", "mass": 1000, "r_inv": -0.1}, "greater than or equal to 0"),
+        ({"process": "semi_visible_jets", "mass": 60, "r_inv": 0.1}, "too small"),
+        ({"process": "semi_visible_jets", "mass": 1000, "r_inv": 0.1, "setting": "vincia"}, "Vincia"),
+        ({"process": "semi_visible_jets", "mass": 1000, "r_inv": 0.1, "pt_hat_min": 500}, "pt_hat_min"),
+        ({"process": "wprime_to_qqqq", "mass": 3500, "mass_x": 500}, "needs mass_y"),
+        ({"process": "wprime_to_qqqq", "mass": 500, "mass_x": 500, "mass_y": 100}, "too small"),
+        ({"process": "wprime_to_qqqq", "mass": 14000, "mass_x": 500, "mass_y": 100}, "not below sqrt_s"),
+        ({"process": "dijets"}, "qcd_dijets"),
+        ({"process": "qcd_dijets", "settings": "mpi"}, "Extra inputs"),
+        ({"process": "qcd_dijets", "events": 0}, "greater than 0"),
+    ],
+)
+def test_impossible_settings_are_refused_with_a_reason(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        GeneratorSettings(**values)
+
+
+def test_signal_point_has_the_parameters_of_its_process() -> None:
+    assert GeneratorSettings(process="qcd_dijets").signal_point is None
+    svj = GeneratorSettings(process="semi_visible_jets", mass=3500, r_inv=0.0)
+    assert svj.signal_point == {"mass": 3500.0, "r_inv": 0.0}
+    assert svj.is_signal
+
+
+@pytest.mark.parametrize("setting", sorted(_VARIATIONS))
+def test_pythia_takes_every_setting_and_they_differ(setting: str) -> None:
+    settings = GeneratorSettings(process="qcd_dijets", setting=setting)  # type: ignore[arg-type]
+    others = [one for one in _VARIATIONS if one != setting]
+    assert all(_VARIATIONS[one] != _VARIATIONS[setting] for one in others)
+    assert len(PythiaGenerator(settings, seed=1).next_batch(1)) == 1
+
+
+def test_commands_are_those_of_the_process() -> None:
+    assert "Random:seed = 5" in pythia_commands(GeneratorSettings(process="qcd_dijets"), seed=5)
+    svj = pythia_commands(GeneratorSettings(process="semi_visible_jets", mass=2000, r_inv=0.25), seed=1)
+    assert "4900023:m0 = 2000.0" in svj
+    assert "4900111:oneChannel = 1 0.25 0 51 -51" in svj
+
+
+def test_chunks_add_up() -> None:
+    assert chunk_sizes(10, 4) == (4, 4, 2)
+    assert chunk_sizes(8, 4) == (4, 4)
+    assert chunk_sizes(3, 4) == (3,)
+
+
+def test_settings_load_nothing_heavy() -> None:
+    code = "import sys, honeyguide.generate.settings; print([m for m in ('numpy', 'awkward', 'pythia8mc', 'torch') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
