@@ -14,11 +14,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from honeyguide.data.events import EventBlock
+from honeyguide.data.events import Collection, EventBlock
 from honeyguide.data.features import FEATURES, Feature
 from honeyguide.errors import ConfigError, DataError, nearest_name
 from honeyguide.evaluation.settings import HistogramSettings
 from honeyguide.io.event_store import EventStore
+from honeyguide.preprocess.derived import SOURCES, feature_values
 
 Floats = NDArray[np.float64]
 Key = tuple[str, str]
@@ -52,12 +53,14 @@ class HistogramSet:
     Attributes:
         edges: (collection, feature) to bin edges, (num_bins + 1,).
         axis_labels: (collection, feature) to the label of the axis, with the unit.
+        categories: (collection, feature) to the names of the bins, empty where they are numbers.
         samples: Sample to what is known of it: process, generator, label, signal.
         histograms: Sample to (collection, feature) to its histogram.
     """
 
     edges: dict[Key, Floats]
     axis_labels: dict[Key, str]
+    categories: dict[Key, tuple[str, ...]]
     samples: dict[str, dict[str, Any]]
     histograms: dict[str, dict[Key, FeatureHistogram]]
 
@@ -65,7 +68,7 @@ class HistogramSet:
 def fill_histograms(
     shards: Mapping[str, Sequence[Path]], folder: Path, *, settings: HistogramSettings, num_events: int = 16384
 ) -> HistogramSet:
-    """Returns histograms of the features of all samples; writes ``histograms.h5`` and ``histograms.json`` to ``folder``.
+    """Returns histograms of all samples' features; writes ``histograms.h5`` and ``histograms.json`` to ``folder``.
 
     Two passes: the axes come from the first ``settings.range_events`` events of every sample, then all events are
     filled, so all samples share one binning, and nothing is lost to under- and overflow. An entry of a jet or a
@@ -81,13 +84,19 @@ def fill_histograms(
         ConfigError: A feature of the settings is not in the store.
         DataError: A sample has no events, or no finite value of a feature.
     """
-    samples = {name: _sample(paths) for name, paths in shards.items()}
-    keys = _features(next(iter(_blocks(next(iter(shards.values())), 1))), settings)
+    samples = {name: _sample(name, paths) for name, paths in shards.items()}
+    keys = _features(next(iter(shards.values()))[0], settings)
     first = {name: _head(paths, keys, settings.range_events, num_events) for name, paths in shards.items()}
     axes = {key: _axis(key, [values[key] for values in first.values()], settings) for key in keys}
     histograms = {name: _fill(_blocks(paths, num_events), axes) for name, paths in shards.items()}
-    labels = {key: _label(key) for key in keys}
-    result = HistogramSet({key: np.asarray(axis.edges) for key, axis in axes.items()}, labels, samples, histograms)
+    known = {key: _known(key) for key in keys}
+    result = HistogramSet(
+        edges={key: np.asarray(axis.edges) for key, axis in axes.items()},
+        axis_labels={key: feature.axis_label if feature else ": ".join(key) for key, feature in known.items()},
+        categories={key: feature.categories if feature else () for key, feature in known.items()},
+        samples=samples,
+        histograms=histograms,
+    )
     write_histograms(result, folder)
     return result
 
@@ -101,6 +110,7 @@ def write_histograms(histograms: HistogramSet, folder: Path) -> None:
             group = file.create_group(f"axes/{collection}/{feature}", track_order=True)
             group["edges"] = edges
             group.attrs["label"] = histograms.axis_labels[collection, feature]
+            group.attrs["categories"] = json.dumps(histograms.categories[collection, feature])
         for sample, contents in histograms.histograms.items():
             base = file.create_group(f"samples/{sample}", track_order=True)
             base.attrs["info"] = json.dumps(histograms.samples[sample])
@@ -124,11 +134,13 @@ def read_histograms(path: Path) -> HistogramSet:
     with h5py.File(path) as file:
         keys = [(collection, feature) for collection in file["axes"] for feature in file["axes"][collection]]
         samples = {name: json.loads(group.attrs["info"]) for name, group in file["samples"].items()}
+        axes = {key: file["axes"][key[0]][key[1]] for key in keys}
         return HistogramSet(
-            {key: file["axes"][key[0]][key[1]]["edges"][()] for key in keys},
-            {key: file["axes"][key[0]][key[1]].attrs["label"] for key in keys},
-            samples,
-            {name: {key: _read(file["samples"][name][key[0]][key[1]]) for key in keys} for name in samples},
+            edges={key: axis["edges"][()] for key, axis in axes.items()},
+            axis_labels={key: axis.attrs["label"] for key, axis in axes.items()},
+            categories={key: tuple(json.loads(axis.attrs["categories"])) for key, axis in axes.items()},
+            samples=samples,
+            histograms={name: {key: _read(file["samples"][name][key[0]][key[1]]) for key in keys} for name in samples},
         )
 
 
@@ -138,25 +150,26 @@ def _read(group: h5py.Group) -> FeatureHistogram:
 
 def _blocks(paths: Iterable[Path], num_events: int) -> Iterator[EventBlock]:
     for path in paths:
-        yield from EventStore(path).iter_blocks(num_events)
+        with EventStore(path) as store:
+            yield from store.iter_blocks(num_events)
 
 
-def _sample(paths: Sequence[Path]) -> dict[str, Any]:
-    info = EventStore(paths[0]).sample
-    return {
-        "process": info.process,
-        "generator": info.generator,
-        "label": info.label,
-        "signal": info.signal_name,
-    }
+def _sample(name: str, paths: Sequence[Path]) -> dict[str, Any]:
+    if not paths:
+        raise DataError(f"sample '{name}' has no event-store files")
+    with EventStore(paths[0]) as store:
+        info = store.sample
+    return {"process": info.process, "generator": info.generator, "label": info.label, "signal": info.signal_name}
 
 
-def _features(block: EventBlock, settings: HistogramSettings) -> list[Key]:
-    """Returns the features to fill: those of the settings, or all that the store and the feature table have."""
-    available = {"events": [name for name in block.events if name not in _NOT_FEATURES]}
-    available |= {name: list(collection.columns) for name, collection in block.collections.items()}
-    for name, collection in block.collections.items():
-        available[collection.parent].append(f"num_{name}")
+def _features(path: Path, settings: HistogramSettings) -> list[Key]:
+    """Returns the features to fill: those of the settings, or all of the store that have an order or few categories."""
+    with EventStore(path) as store:
+        stored = {name: [c for c in columns if c not in _NOT_FEATURES] for name, columns in store.columns.items()}
+    available = {name: list(columns) for name, columns in stored.items()}
+    for (collection, name), sources in SOURCES.items():
+        if all(group in stored and set(columns) <= set(stored[group]) for group, columns in sources.items()):
+            available[collection].append(name)
     wanted: Mapping[str, Sequence[str]] = settings.features or available
     for collection, names in wanted.items():
         for allowed, name in [(available, collection), *((available.get(collection, []), name) for name in names)]:
@@ -167,25 +180,32 @@ def _features(block: EventBlock, settings: HistogramSettings) -> list[Key]:
                     allowed=", ".join(allowed),
                     nearest=nearest_name(name, allowed),
                 )
-    return [(collection, name) for collection, names in wanted.items() for name in names]
+    keys = [(collection, name) for collection, names in wanted.items() for name in names]
+    return keys if settings.features else [key for key in keys if not _unordered(_known(key))]
+
+
+def _unordered(feature: Feature | None) -> bool:
+    return feature is not None and feature.kind == "category" and not feature.categories
 
 
 def _values(block: EventBlock, key: Key) -> tuple[Floats, NDArray[np.int64]]:
     """Returns the values of a feature, and the index of the event that each is of."""
     collection, name = key
-    columns = block.events if collection == "events" else block.collections[collection].columns
-    if name not in columns and name.startswith("num_"):
-        values = block.collections[name.removeprefix("num_")].counts
-    else:
-        values = columns[name]
+    size = len(block) if collection == "events" else len(block.collections[collection])
+    parent = None if collection == "events" else _parent_index(block.collections[collection])
+    values = feature_values(block, collection, name, index=np.arange(size), jet=parent)
     return np.asarray(values, np.float64), _event_index(block, collection)
+
+
+def _parent_index(objects: Collection) -> NDArray[np.int64]:
+    return np.repeat(np.arange(len(objects.offsets) - 1), objects.counts)
 
 
 def _event_index(block: EventBlock, collection: str) -> NDArray[np.int64]:
     if collection == "events":
         return np.arange(len(block))
     objects = block.collections[collection]
-    return np.repeat(_event_index(block, objects.parent), objects.counts)
+    return _event_index(block, objects.parent)[_parent_index(objects)]
 
 
 def _head(paths: Sequence[Path], keys: Sequence[Key], limit: int, num_events: int) -> dict[Key, Floats]:
@@ -203,12 +223,14 @@ def _head(paths: Sequence[Path], keys: Sequence[Key], limit: int, num_events: in
 
 
 def _axis(key: Key, samples: Sequence[Floats], settings: HistogramSettings) -> bh.axis.Axis:
-    """Returns the common axis of a feature: angles whole, integers one bin per value, else central quantiles."""
+    """Returns the common axis: angles whole, categories and integers one bin each, all else central quantiles."""
     finite = [values[np.isfinite(values)] for values in samples]
     present = [values for values in finite if len(values)]
     if not present:
         raise DataError(f"no sample has a finite value of {key[0]}.{key[1]}", hint="leave it out of the features")
     feature = _known(key)
+    if feature is not None and feature.categories:
+        return bh.axis.Regular(len(feature.categories), -0.5, len(feature.categories) - 0.5)
     if feature is not None and feature.kind == "angle":
         # pi itself is a legal angle and belongs into the last bin
         return bh.axis.Regular(settings.num_bins, -math.pi, math.nextafter(math.pi, 4))
@@ -250,8 +272,3 @@ def _fill(blocks: Iterable[EventBlock], axes: Mapping[Key, bh.axis.Axis]) -> dic
 
 def _known(key: Key) -> Feature | None:
     return FEATURES.get(key[0], {}).get(key[1])
-
-
-def _label(key: Key) -> str:
-    feature = _known(key)
-    return feature.axis_label if feature else f"{key[0]}: {key[1]}"

@@ -59,6 +59,9 @@ def feature_figure(histograms: HistogramSet, key: Key, *, settings: HistogramSet
             _draw_ratio(bottom, edges, drawn[reference], (height, error), style, same=name == reference)
         _frame(top, bottom, drawn, settings)
         top.set_ylabel(_ylabel(settings))
+        if names := histograms.categories[key]:
+            bottom.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=12)
+            bottom.minorticks_off()
         bottom.set_xlabel(histograms.axis_labels[key])
         bottom.set_ylabel("ratio")
         header(top, f"ratio to {reference}")

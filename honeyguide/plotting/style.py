@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 import mplhep
@@ -74,13 +75,13 @@ def header(axes: Axes, right: str = "") -> None:
     axes.set_title(right, loc="right", fontsize=12, color="0.3")
 
 
-def legend(axes: Axes, *, location: str, outside_from: int = 8) -> None:
+def legend(axes: Axes, *, location: Literal["upper left", "upper right"], outside_from: int = 8) -> None:
     """Draws the legend inside the axes, or right of them where it has ``outside_from`` lines or more."""
-    handles, labels = axes.get_legend_handles_labels()
-    if len(handles) < outside_from:
-        axes.legend(handles, labels, loc=location, frameon=False)
+    labels = axes.get_legend_handles_labels()[1]
+    if len(labels) < outside_from:
+        axes.legend(loc=location, frameon=False)
         return
-    axes.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
     if isinstance(axes.figure, Figure):
         axes.figure.set_size_inches(12.0, 6.0)
 
