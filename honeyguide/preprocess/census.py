@@ -32,7 +32,7 @@ def count_events(
     for sample in samples:
         found = np.zeros(len(SPLITS), dtype=np.int64)
         for shard in shards[sample.name]:
-            for event_id in _ids(shard, owners):
+            for event_id in _ids(shard, sample, owners):
                 found += np.bincount(event_splits(event_id, sample, settings), minlength=len(SPLITS))
         if not found.sum():
             raise DataError(
@@ -81,10 +81,29 @@ def check_samples(shards: Mapping[str, Sequence[Path]], samples: Sequence[Sample
             )
 
 
-def _ids(shard: Path, owners: dict[int, Path]) -> Iterator[NDArray[np.int64]]:
-    """Yields the ids of a shard in blocks, after checking that none occurred before."""
-    last = -1
-    for block in EventStore(shard).iter_blocks(_BLOCK, columns={"events": ["id"]}):
+def _ids(shard: Path, sample: SampleInfo, owners: dict[int, Path]) -> Iterator[NDArray[np.int64]]:
+    """Yields the ids of a shard in blocks, after checking that they are of the sample and that none occurred before."""
+    with EventStore(shard) as store:
+        _check_truth(store, sample)
+        yield from _unique_ids(store, owners)
+
+
+def _check_truth(store: EventStore, sample: SampleInfo) -> None:
+    for name in ("process", "generator", "label", "signal_name"):
+        stored, given = getattr(store.sample, name), getattr(sample, name)
+        if stored != given:
+            raise DataError(
+                f"a shard of sample '{sample.name}' was written for another {name.removesuffix('_name')}",
+                where=store.path,
+                got=stored,
+                allowed=given,
+                hint="build the dataset again with the present description of the sample",
+            )
+
+
+def _unique_ids(store: EventStore, owners: dict[int, Path]) -> Iterator[NDArray[np.int64]]:
+    shard, last = store.path, -1
+    for block in store.iter_blocks(_BLOCK, columns={"events": ["id"]}):
         event_id = block.events["id"].astype(np.int64, copy=False)
         keys = event_id >> _ROW_BITS
         new_file = np.diff(keys, prepend=last >> _ROW_BITS) != 0

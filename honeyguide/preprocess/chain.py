@@ -228,7 +228,7 @@ def invert_columns(chains: Sequence[Chain], scaled: Values) -> dict[str, Values]
     return values
 
 
-def check_finite(values: Values, feature: str) -> None:
+def check_finite(values: Values, feature: str, *, where: Path | None = None) -> None:
     """Checks that all values are finite.
 
     Raises:
@@ -238,6 +238,7 @@ def check_finite(values: Values, feature: str) -> None:
         bad = np.flatnonzero(~np.isfinite(values))
         raise DataError(
             f"the feature '{feature}' has values that are not finite",
+            where=where,
             got=f"{len(bad)} of {len(values)}, the first is {values[bad[0]]}",
             hint="read the source files again: the reader rejects such events",
         )

@@ -86,12 +86,13 @@ class _Source:
     settings: PreprocessSettings
     counter: _Counter
 
-    def blocks(self, sample: SampleInfo) -> Iterator[EventBlock]:
+    def blocks(self, sample: SampleInfo) -> Iterator[tuple[Path, EventBlock]]:
         columns = required_columns(self.settings)
         for shard in self.shards[sample.name]:
-            for block in EventStore(shard).iter_blocks(self.settings.block_events, columns=columns):
-                yield block
-                self.counter.add(len(block))
+            with EventStore(shard) as store:
+                for block in store.iter_blocks(self.settings.block_events, columns=columns):
+                    yield shard, block
+                    self.counter.add(len(block))
 
 
 def object_columns(block: EventBlock, selection: Selection, settings: PreprocessSettings) -> list[NDArray[np.generic]]:
@@ -116,13 +117,14 @@ def _object_column(block: EventBlock, selection: Selection, setting: FeatureSett
 def _fit_pass(source: _Source, samples: Sequence[SampleInfo], scalers: Scalers) -> None:
     """Fits the next stage of every chain on the training events."""
     for sample in samples:
-        for block in source.blocks(sample):
+        for shard, block in source.blocks(sample):
             event_id = block.events["id"].astype(np.int64, copy=False)
             keep = event_splits(event_id, sample, source.settings) == TRAIN
             event_keys = hash_ids(event_id, salt=_FIT_SALT)
             if any(not chain.is_fitted for chain in scalers.objects):
                 selection = select_objects(block, source.settings, keep=keep)
                 columns = object_columns(block, selection, source.settings)
+                _check(scalers.objects, columns, shard)
                 keys = _object_keys(event_keys, selection, scalers.objects)
                 _partial_fit(scalers.objects, columns, keys)
             _partial_fit(scalers.event, event_columns(block, source.settings, keep=keep), event_keys[keep])
@@ -165,9 +167,9 @@ def _write_sample(
             for split, name in enumerate(SPLITS)
             if counts[sample.name, split]
         }
-        for block in source.blocks(sample):
+        for shard, block in source.blocks(sample):
             codes = event_splits(block.events["id"].astype(np.int64, copy=False), sample, source.settings)
-            rows = _scaled_rows(block, codes, source.settings, scalers=scalers, spec=spec)
+            rows = _scaled_rows(shard, block, codes, source.settings, scalers=scalers, spec=spec)
             rows |= {name: np.full(len(block), value) for name, value in constants.items()}
             edges = np.cumsum([0, *np.bincount(codes, minlength=len(SPLITS))])
             for split, writer in writers.items():
@@ -175,6 +177,7 @@ def _write_sample(
 
 
 def _scaled_rows(
+    shard: Path,
     block: EventBlock,
     codes: NDArray[np.int8],
     settings: PreprocessSettings,
@@ -188,7 +191,7 @@ def _scaled_rows(
     row[order] = np.arange(len(order))
     selection = select_objects(block, settings)
     columns = object_columns(block, selection, settings)
-    _check(scalers.objects, columns)
+    _check(scalers.objects, columns, shard)
     objects = np.zeros((len(block) * spec.num_objects, spec.num_features), dtype=np.float32)
     mask = np.zeros(len(block) * spec.num_objects, dtype=np.bool_)
     place = row[selection.event] * spec.num_objects + selection.slot
@@ -197,7 +200,7 @@ def _scaled_rows(
     event = np.empty((len(block), 0), dtype=np.float32)
     if scalers.event:
         of_event = event_columns(block, settings)
-        _check(scalers.event, of_event)
+        _check(scalers.event, of_event, shard)
         event = scale_columns(scalers.event, of_event)
     return {
         "objects": objects.reshape(len(block), spec.num_objects, spec.num_features),
@@ -208,6 +211,6 @@ def _scaled_rows(
     }
 
 
-def _check(chains: Sequence[Chain], columns: Sequence[NDArray[np.generic]]) -> None:
+def _check(chains: Sequence[Chain], columns: Sequence[NDArray[np.generic]], shard: Path) -> None:
     for chain, column in zip(chains, columns, strict=True):
-        check_finite(column, chain.feature)
+        check_finite(column, chain.feature, where=shard)
