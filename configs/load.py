@@ -1,0 +1,236 @@
+"""YAML files and overrides into typed, frozen settings; every mistake is one readable error."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+import models
+from configs.schema import ExperimentSettings
+from honeyguide.errors import ConfigError, nearest_name
+
+CONFIG_FOLDER = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A loaded experiment.
+
+    Attributes:
+        name: Name of its file without suffix; it stands in output paths.
+        dataset_name: The same for its dataset.
+        dataset_folder: Where the dataset's relative paths start.
+        settings: The validated settings, overrides applied.
+    """
+
+    name: str
+    dataset_name: str
+    dataset_folder: Path
+    settings: ExperimentSettings
+
+
+def load_experiment(config: str, overrides: tuple[str, ...] = ()) -> Experiment:
+    """Returns the experiment ``config`` (a name in ``configs/experiments`` or a path) with overrides applied.
+
+    Args:
+        config: Name, or path of a YAML file.
+        overrides: ``section.key=value`` each, e.g. ``training.epochs=5``; values are YAML.
+
+    Raises:
+        ConfigError: A file, key, type or combination is wrong; the message has file, key, got and the nearest key.
+    """
+    files = _FilesRead()
+    path = find_config(config, "experiments")
+    raw = _read_with_base(path, "experiments", files)
+    dataset_path = _dataset_path(raw, path)
+    dataset = _read_with_base(dataset_path, "datasets", files)
+    return _validated(path, dataset_path, json.dumps([raw, dataset], default=str), overrides)
+
+
+def find_config(name: str, kind: str, beside: Path | None = None) -> Path:
+    """Returns the path of the config ``name``: a YAML path (seen from ``beside`` too), or a name in ``configs/<kind>``.
+
+    Raises:
+        ConfigError: There is none; the message has the nearest name and all names.
+    """
+    if name.endswith((".yaml", ".yml")):
+        path = Path(os.path.expandvars(name)).expanduser()
+        candidates = [path] if beside is None or path.is_absolute() else [beside.parent / path, path]
+        for candidate in candidates:
+            if candidate.is_file():
+                return candidate.resolve()
+        raise ConfigError(f"no such config file: {name}", where=Path.cwd(), hint="give a path or a name")
+    path = CONFIG_FOLDER / kind / f"{name}.yaml"
+    if not path.is_file():
+        names = sorted(file.stem for file in (CONFIG_FOLDER / kind).glob("*.yaml"))
+        raise ConfigError(
+            f"no config {name!r} in configs/{kind}", where=beside, nearest=nearest_name(name, names), allowed=names
+        )
+    return path
+
+
+def parse_overrides(text: str) -> tuple[str, ...]:
+    """Returns the overrides in ``text``, split at the commas that stand outside of brackets and quotes, sorted by key.
+
+    Raises:
+        ConfigError: One is not of the form ``section.key=value``, or a key comes twice with different values.
+    """
+    parts = re.findall(r"(?:[^,\[\]{}\"']|\[[^\]]*\]|\{[^}]*\}|\"[^\"]*\"|'[^']*')+", text)
+    found: dict[str, str] = {}
+    for part in (item.strip() for item in parts):
+        key, separator, value = part.partition("=")
+        key, value = key.strip(), value.strip()
+        if not separator or not re.fullmatch(r"[A-Za-z_][\w-]*(\.[\w-]+)+", key):
+            raise ConfigError("an override is not of the form section.key=value", where="--set", got=part)
+        if found.get(key, value) != value:
+            raise ConfigError(f"{key} is set twice", where="--set", got=text)
+        found[key] = value
+    return tuple(f"{key}={value}" for key, value in sorted(found.items()))
+
+
+class _FilesRead(dict[Path, Any]):
+    """Files of one load, to find an ``extends`` that comes back to itself."""
+
+
+class _Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
+    """YAML as physicists write it: ``1e-3`` is a number, a key given twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
+            seen.add(key)
+        return dict(super().construct_mapping(node, deep=deep))
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d[\d_]*)(\.[\d_]*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def _read_with_base(path: Path, kind: str, files: _FilesRead) -> dict[str, Any]:
+    if path in files:
+        raise ConfigError("'extends' comes back to the same file", where=path)
+    files[path] = True
+    stat = path.stat()
+    raw = dict(_read_yaml(path, stat.st_mtime_ns, stat.st_size))
+    base = raw.pop("extends", None)
+    if base is None:
+        return raw
+    return _merged(_read_with_base(find_config(str(base), kind, path), kind, files), raw)
+
+
+@functools.lru_cache(maxsize=64)
+def _read_yaml(path: Path, _mtime_ns: int, _size: int) -> dict[str, Any]:
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError("this config can't be read as YAML", where=path, got=error) from error
+    if not isinstance(raw, dict):
+        raise ConfigError("a config is a mapping of sections", where=path, got=type(raw).__name__)
+    return raw
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merged(merged[key], value) if both else value
+    return merged
+
+
+def _dataset_path(raw: dict[str, Any], path: Path) -> Path:
+    name = raw.pop("dataset", None)
+    if not isinstance(name, str):
+        raise ConfigError("an experiment names its dataset: 'dataset: NAME'", where=path, got=name)
+    return find_config(name, "datasets", path)
+
+
+@functools.lru_cache(maxsize=256)
+def _validated(path: Path, dataset_path: Path, raw_json: str, overrides: tuple[str, ...]) -> Experiment:
+    raw, dataset = json.loads(raw_json)
+    raw["dataset"] = dataset
+    for override in overrides:
+        _apply(raw, override)
+    try:
+        # strict JSON mode: lists become tuples, but "5" never becomes 5
+        settings = ExperimentSettings.model_validate_json(json.dumps(raw, default=str), strict=True)
+    except ValidationError as error:
+        problems = [_problem(item, raw, (path, dataset_path), overrides) for item in error.errors(include_url=False)]
+        raise _one_error(problems, path) from error
+    return Experiment(path.stem, dataset_path.stem, dataset_path.parent, settings)
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    key, _, text = override.partition("=")
+    *sections, last = key.split(".")
+    node = raw
+    for section in sections:
+        child = node.setdefault(section, {})
+        if not isinstance(child, dict):
+            raise ConfigError(f"{section!r} is a value, not a section", where=f"--set {override}", got=child)
+        node = child
+    try:
+        node[last] = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError("the value is not YAML", where=f"--set {override}", got=text) from error
+
+
+def _one_error(problems: list[ConfigError], path: Path) -> ConfigError:
+    if len(problems) == 1:
+        return problems[0]
+    return ConfigError(f"{len(problems)} problems in this config\n" + "\n".join(f"- {p}" for p in problems), where=path)
+
+
+def _problem(item: Any, raw: dict[str, Any], paths: tuple[Path, Path], overrides: tuple[str, ...]) -> ConfigError:
+    location = [str(part) for part in item["loc"]]
+    key = ".".join(location)
+    file = paths[1] if location[:1] == ["dataset"] else paths[0]
+    by_override = next((o for o in overrides if key and (o.partition("=")[0] + ".").startswith(key + ".")), None)
+    where = f"--set {by_override}" if by_override else f"{file}, key {key or '(top)'}"
+    cause = item.get("ctx", {}).get("error")
+    if isinstance(cause, ConfigError):
+        return ConfigError(cause.what, **{**cause.details, "where": where})
+    if item["type"] == "extra_forbidden":
+        allowed = sorted(_fields_at(raw, location[:-1]))
+        near = nearest_name(location[-1], allowed)
+        return ConfigError(f"unknown key {location[-1]!r}", where=where, nearest=near, allowed=", ".join(allowed))
+    message = item["msg"].removeprefix("Value error, ")
+    return ConfigError(message, where=where, got=None if item["type"] == "missing" else repr(item["input"])[:200])
+
+
+def _fields_at(raw: dict[str, Any], location: list[str]) -> list[str]:
+    section: Any = ExperimentSettings
+    if location[:1] == ["model"]:
+        section, location = models.config_class(raw["model"]["family"]), location[1:]
+    for part in location:
+        fields = getattr(section, "model_fields", {})
+        # a part that is no field is a key of a mapping or a place in a list: the section's type stays
+        if part in fields:
+            section = _section_type(fields[part].annotation)
+    return list(getattr(section, "model_fields", {}))
+
+
+def _section_type(annotation: Any) -> Any:
+    for candidate in (annotation, *_arguments(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None
+
+
+def _arguments(annotation: Any) -> list[Any]:
+    found: list[Any] = []
+    for argument in getattr(annotation, "__args__", ()):
+        found += [argument, *_arguments(argument)]
+    return found
+

@@ -1,0 +1,162 @@
+"""The base of all tasks: parameters, digests, output folders, provenance."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, ClassVar
+
+import law
+import luigi
+
+from configs.load import Experiment, load_experiment, parse_overrides
+from honeyguide.settings import significant_values
+from tasks import errors
+from tasks.targets import FolderTarget
+
+errors.install()
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class OverridesParameter(luigi.Parameter):  # type: ignore[misc]
+    """A tuple of ``section.key=value``, given as one string with commas between them."""
+
+    def parse(self, x: str) -> tuple[str, ...]:
+        """Returns the overrides, sorted by key."""
+        return parse_overrides(x)
+
+    def serialize(self, x: tuple[str, ...]) -> str:
+        """Returns the string that :meth:`parse` reads."""
+        return ",".join(x)
+
+
+class HoneyguideTask(law.Task):  # type: ignore[misc]
+    """Base task: an output is a folder whose path has a digest of everything that the result depends on."""
+
+    config = luigi.Parameter(
+        default="quickstart", description="name in configs/experiments, or path of a YAML file; default: quickstart"
+    )
+    set = OverridesParameter(
+        default=(), description="overrides 'section.key=value', with commas between them; default: none"
+    )
+    dataset_version = luigi.Parameter(
+        default="v1", description="your tag for the dataset, part of its output paths; default: v1"
+    )
+
+    sections: ClassVar[tuple[str, ...]] = ("dataset",)
+    """Sections of the experiment that this task or one upstream of it depends on; overrides of others are dropped."""
+    own_sections: ClassVar[tuple[str, ...]] = ()
+    """Sections that this task itself depends on."""
+    result_version: ClassVar[int] = 1
+    """Counts up when the code makes another result of the same inputs and settings."""
+    flags: ClassVar[dict[str, tuple[str, Any]]] = {}
+    """Parameters that stand for an override: name -> (section.key, value that means "not given")."""
+
+    @classmethod
+    def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
+        """Returns the parameters with flags as overrides, and only those overrides that matter to this task.
+
+        So two requests for one dataset that differ in, say, the number of epochs are one and the same task.
+        """
+        params = super().modify_param_values(params)
+        overrides = list(params["set"])
+        for name, (key, absent) in cls.flags.items():
+            if params[name] != absent:
+                overrides.append(f"{key}={params[name]}")
+                params[name] = absent
+        overrides = parse_overrides(",".join(overrides))
+        if params["config"].endswith((".yaml", ".yml")):
+            params["config"] = str(Path(params["config"]).expanduser().absolute())
+        load_experiment(params["config"], overrides)
+        params["set"] = tuple(item for item in overrides if item.split(".")[0] in cls.sections)
+        return params
+
+    @functools.cached_property
+    def experiment(self) -> Experiment:
+        """The experiment with this task's overrides."""
+        return load_experiment(self.config, self.set)
+
+    def identity(self) -> dict[str, Any]:
+        """Returns everything that this task's result depends on, as plain JSON types."""
+        own = {name: significant_values(getattr(self.experiment.settings, name)) for name in self.own_sections}
+        return {"task": self.task_family, "result_version": self.result_version, "settings": own}
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The digest of :meth:`identity`, 16 hexadecimal digits."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def path_parts(self) -> tuple[str, ...]:
+        """Returns the readable parts of the output path between the task's name and the digest."""
+        return (self.experiment.dataset_name, self.dataset_version)
+
+    def branch_name(self) -> str:
+        """Returns what people call this branch, e.g. the sample's name; empty for tasks without branches."""
+        return ""
+
+    def output(self) -> FolderTarget:
+        """Returns the folder ``$HONEYGUIDE_STORE/<task>/<config>/<version>/[<branch name>-]<digest>``."""
+        store = Path(os.environ.get("HONEYGUIDE_STORE", ROOT / "store"))
+        name = "-".join(filter(None, (self.branch_name(), self.digest)))
+        return FolderTarget(str(store.joinpath(self.task_family, *self.path_parts(), name)))
+
+    def write_output(self) -> AbstractContextManager[Path]:
+        """Returns a context with a temporary folder that becomes the output when it ends without an error."""
+        return self.output().write(**self.provenance())
+
+    def provenance(self) -> dict[str, Any]:
+        """Returns what made this output: identity, overrides, versions, git state, machine, time."""
+        packages = ("law", "luigi", "numpy", "h5py", "torch", "pydantic")
+        return {
+            "identity": self.identity(),
+            "config": self.config,
+            "overrides": list(self.set),
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+            "git": git_state(),
+            "host": platform.node(),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        }
+
+    def progress(self, what: str, total: int | None = None) -> Callable[..., None]:
+        """Returns a callback (done[, total]) that tells the scheduler and, at each tenth, the terminal."""
+        return _Progress(self.publish_progress, self.publish_message, what, total)
+
+
+class _Progress:
+    """Progress of one task; a callable object, so that the library never sees the task."""
+
+    def __init__(
+        self, percentage: Callable[[float], None], message: Callable[[str], None], what: str, total: int | None
+    ) -> None:
+        self._percentage, self._message, self._what, self._total = percentage, message, what, total
+        self._tenths, self._start = 0, time.monotonic()
+
+    def __call__(self, done: int, total: int | None = None) -> None:
+        total = total or self._total or done
+        fraction = done / total if total else 1.0
+        self._percentage(100 * fraction)
+        if int(10 * fraction) > self._tenths:
+            self._tenths = int(10 * fraction)
+            rate = done / max(time.monotonic() - self._start, 1e-9)
+            self._message(f"{self._what}: {done:,} of {total:,} ({rate:,.0f}/s)")
+
+
+@functools.lru_cache(maxsize=1)
+def git_state() -> dict[str, Any]:
+    """Returns the commit of the checkout and whether it has changes; ``{"commit": None}`` outside of a checkout."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None}
+    return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}

@@ -1,0 +1,36 @@
+"""Mistakes of the user as one readable message, without a traceback; everything else with its traceback."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from types import TracebackType
+
+from honeyguide.errors import HoneyguideError
+
+
+class ReadableErrors(logging.Filter):
+    """Turns luigi's record of a failed task into the error's own message where the error is a user's mistake."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Returns True always; the record is changed in place."""
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if isinstance(error, HoneyguideError):
+            record.msg, record.args = "%s\n%s", (record.getMessage(), error)
+            record.exc_info = record.exc_text = None
+        return True
+
+
+def install() -> None:
+    """Makes every HoneyguideError of this process readable, whether it ends a task or the command line."""
+    logger = logging.getLogger("luigi-interface")
+    if not any(isinstance(item, ReadableErrors) for item in logger.filters):
+        logger.addFilter(ReadableErrors())
+        sys.excepthook = _excepthook
+
+
+def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+    if isinstance(error, HoneyguideError):
+        sys.stderr.write(f"error: {error}\n")
+    else:
+        sys.__excepthook__(kind, error, traceback)

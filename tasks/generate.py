@@ -1,0 +1,76 @@
+"""Simulate events with Pythia 8."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import law
+
+from honeyguide.settings import significant_values
+from tasks.base import HoneyguideTask
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One chunk of simulated events: a branch."""
+
+    sample: str
+    index: int
+    num_events: int
+
+
+class GenerateEventsTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore[misc]
+    """Simulate the samples of a dataset that have no files; a branch is a chunk of events of one sample.
+
+        law run GenerateEventsTask --config quickstart --workers 2
+        law run GenerateEventsTask --config quickstart --branch 0 --set dataset.samples.qcd_no_mpi.generate.seed=7
+
+    Outputs: ``events.csv`` (BEAD's format, GeV), ``events.h5`` (LHC Olympics format) and ``generation.json``
+    (cross section, acceptance, settings) of each chunk. A chunk's events depend on its sample's settings and its
+    number, not on how many chunks there are: asking for more events later keeps those that are there.
+    """
+
+    result_version = 1
+
+    def create_branch_map(self) -> list[Chunk]:
+        """Returns the chunks of all simulated samples, sample by sample."""
+        return list(self._chunks())
+
+    def _chunks(self) -> Iterator[Chunk]:
+        dataset = self.experiment.settings.dataset
+        for name, sample in dataset.samples.items():
+            if sample.generate is not None:
+                total, size = sample.generate.events, dataset.events_per_chunk
+                for index, start in enumerate(range(0, total, size)):
+                    yield Chunk(name, index, min(size, total - start))
+
+    def branch_name(self) -> str:
+        """Returns sample and number of the chunk."""
+        return f"{self.branch_data.sample}-{self.branch_data.index}"
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what the chunk depends on: the sample's settings but for the total number, and the chunk."""
+        dataset, chunk = self.experiment.settings.dataset, self.branch_data
+        generator = significant_values(dataset.samples[chunk.sample].generate)
+        generator.pop("events", None)
+        settings = {"generate": generator, "detector": significant_values(dataset.detector)}
+        own = {"settings": settings, "chunk": chunk.index, "num_events": chunk.num_events}
+        return {**super().identity(), **own}
+
+    def run(self) -> None:
+        """Simulates the chunk."""
+        from honeyguide.generate.chunk import generate_chunk
+
+        dataset, chunk = self.experiment.settings.dataset, self.branch_data
+        with self.write_output() as folder:
+            generate_chunk(
+                folder,
+                generator=dataset.samples[chunk.sample].generate,
+                detector=dataset.detector,
+                num_events=chunk.num_events,
+                chunk=chunk.index,
+                formats=("bead_csv", "lhco_hdf5"),
+                progress=self.progress(f"{chunk.sample}, chunk {chunk.index}: events", chunk.num_events),
+            )

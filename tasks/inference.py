@@ -1,0 +1,65 @@
+"""Apply trained models."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import law
+
+import models
+from tasks.preprocessing import PreprocessTask
+from tasks.training import TrainingParameters, TrainingTask
+
+
+class InferenceTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
+    """Apply the trained model to the test split; a branch is one sample and one seed.
+
+        law run InferenceTask --config quickstart
+        law run InferenceTask --config quickstart --set inference.batch_size=8192 --workers 2
+
+    Outputs: ``scores.h5`` and ``scores.root`` (TTree ``events``): the total score and every term, latents, ids,
+    weights and truth of every test event.
+    """
+
+    sections = (*TrainingParameters.sections, "inference")
+    own_sections = ("inference",)
+    result_version = 1
+
+    def create_branch_map(self) -> list[tuple[int, str]]:
+        """Returns (branch of the training, sample) for every sample that has test events."""
+        settings = self.experiment.settings
+        samples = [name for name, item in settings.dataset.samples.items() if item.info(name).split != "train"]
+        return [(seed, name) for seed in range(len(settings.training.seeds)) for name in samples]
+
+    def branch_name(self) -> str:
+        """Returns sample and seed."""
+        seed, sample = self.branch_data
+        return f"{sample}-seed{self.experiment.settings.training.seeds[seed]}"
+
+    def workflow_requires(self) -> dict[str, Any]:
+        """Returns all trainings and the model inputs."""
+        return {"training": TrainingTask.req(self, branch=-1), "inputs": PreprocessTask.req(self)}
+
+    def requires(self) -> dict[str, Any]:
+        """Returns the branch's training and the model inputs."""
+        return {"training": TrainingTask.req(self, branch=self.branch_data[0]), "inputs": PreprocessTask.req(self)}
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what the scores depend on: the training and the sample."""
+        training = self.requires()["training"].digest
+        return {**super().identity(), "training": training, "sample": self.branch_data[1]}
+
+    def run(self) -> None:
+        """Scores the branch's sample."""
+        from honeyguide.inference.run import infer
+
+        settings, inputs = self.experiment.settings, self.input()
+        with self.write_output() as folder:
+            infer(
+                inputs["training"].folder,
+                inputs["inputs"].folder / self.branch_data[1] / "test.h5",
+                folder,
+                build_model=functools.partial(models.build, settings.model),
+                settings=settings.inference,
+            )

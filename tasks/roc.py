@@ -1,0 +1,91 @@
+"""ROC curves and working points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import law
+import luigi
+
+from honeyguide.errors import ConfigError
+from tasks.inference import InferenceTask
+from tasks.training import TrainingParameters
+
+
+class ROCCurveTask(TrainingParameters):
+    """Draw ROC curves with their uncertainties, per signal point and merged, and compare trainings.
+
+        law run ROCCurveTask --config quickstart
+        law run ROCCurveTask --config quickstart --overlay "wide: model.latent_dim=32; conv: quickstart_conv"
+
+    Outputs: ``roc.json`` (AUC, efficiencies at working points, significance improvement, all with intervals),
+    ``roc.h5`` (the curves), figures as PNG and PDF.
+    """
+
+    label = luigi.Parameter(
+        default=law.NO_STR, description="name of this training in legends; default: the config's name"
+    )
+    overlay = luigi.Parameter(
+        default="",
+        description="further trainings to compare, 'LABEL: [CONFIG,] [section.key=value, ...]' with semicolons "
+        "between them; default: none",
+    )
+
+    sections = (*InferenceTask.sections, "roc")
+    own_sections = ("roc",)
+    result_version = 1
+
+    def trainings(self) -> Iterator[tuple[str, InferenceTask]]:
+        """Returns (label, scores) of every training to draw."""
+        yield (self.experiment.name if self.label == law.NO_STR else self.label), InferenceTask.req(self)
+        for entry in filter(None, (item.strip() for item in self.overlay.split(";"))):
+            label, separator, text = entry.partition(":")
+            if not separator:
+                raise ConfigError("an overlay is 'LABEL: ...'", where="--overlay", got=entry)
+            items = [item.strip() for item in text.split(",", 1)]
+            config = items.pop(0) if "=" not in items[0] else self.config
+            own = (*self.set, *InferenceTask.set.parse(",".join(items))) if config == self.config else tuple(items)
+            yield label.strip(), InferenceTask.req(self, config=config, set=_latest(own))
+
+    def requires(self) -> dict[str, InferenceTask]:
+        """Returns the scores of every training."""
+        requirements: dict[str, InferenceTask] = {}
+        for label, task in self.trainings():
+            if label in requirements:
+                raise ConfigError("two trainings have one label", where="--overlay", got=label)
+            requirements[label] = task
+        return requirements
+
+    def identity(self) -> dict[str, Any]:
+        """Returns what the curves depend on: the settings, and the scores of every training."""
+        scores = {
+            label: [branch.digest for branch in task.get_branch_tasks().values()]
+            for label, task in self.requires().items()
+        }
+        return {**super().identity(), "scores": scores}
+
+    def scores(self) -> dict[str, list[dict[str, Path]]]:
+        """Returns the score files: label -> one mapping (sample -> file) per seed."""
+        files: dict[str, list[dict[str, Path]]] = {}
+        for label, task in self.requires().items():
+            seeds: dict[int, dict[str, Path]] = {}
+            for branch in task.get_branch_tasks().values():
+                seed, sample = branch.branch_data
+                seeds.setdefault(seed, {})[sample] = branch.output().folder / "scores.h5"
+            files[label] = list(seeds.values())
+        return files
+
+    def run(self) -> None:
+        """Computes the curves and draws them."""
+        from honeyguide.evaluation.run import evaluate
+
+        with self.write_output() as folder:
+            summary = evaluate(self.scores(), folder, settings=self.experiment.settings.roc)
+        self.publish_message(f"{summary}\nfigures and numbers: {self.output().path}")
+
+
+def _latest(overrides: tuple[str, ...]) -> tuple[str, ...]:
+    """Returns the overrides with the last of each key."""
+    return tuple({item.partition("=")[0]: item for item in overrides}.values())

@@ -1,0 +1,52 @@
+"""Targets that exist when they are whole."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import law
+
+from honeyguide.io.atomic import atomic_folder, is_complete, read_manifest
+
+
+class FolderTarget(law.LocalDirectoryTarget):  # type: ignore[misc]
+    """A folder with a manifest; it exists when the manifest does and every file that it names is there at its size.
+
+    It is made whole by one rename (:func:`honeyguide.io.atomic.atomic_folder`), and removing it removes every file.
+    """
+
+    def exists(self, **_: Any) -> bool:
+        """Returns whether the folder is complete."""
+        return is_complete(self.folder)
+
+    def write(self, **metadata: Any) -> AbstractContextManager[Path]:
+        """Returns a context with a temporary folder that becomes this one when it ends without an error."""
+        return atomic_folder(self.folder, metadata=metadata)
+
+    def metadata(self) -> Mapping[str, Any]:
+        """Returns what the writer noted in the manifest."""
+        metadata: Mapping[str, Any] = read_manifest(self.folder)["metadata"]
+        return metadata
+
+    def remove(self, silent: bool = True, **_: Any) -> bool:
+        """Removes the folder with all its files, whole or damaged, and returns whether there was one."""
+        there = self.folder.is_dir()
+        if not there and not silent:
+            raise FileNotFoundError(self.path)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return there
+
+    def copy_to_local(self, dst: Any = None, **_: Any) -> str:
+        """Copies the folder (``--fetch-output``) and returns where to."""
+        destination = Path(str(getattr(dst, "path", dst)))
+        shutil.copytree(self.folder, destination, dirs_exist_ok=True)
+        return str(destination)
+
+    @property
+    def folder(self) -> Path:
+        """The folder as a path."""
+        return Path(self.path)

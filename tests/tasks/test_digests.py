@@ -1,0 +1,233 @@
+"""No stale results: whatever a result depends on changes its path, and nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from configs.load import load_experiment
+from honeyguide.errors import ConfigError
+from tasks.base import HoneyguideTask
+from tasks.dataset import DatasetConstructorTask
+from tasks.generate import GenerateEventsTask
+from tasks.histograms import HistogramPlotterTask, InputHistogrammerTask
+from tasks.inference import InferenceTask
+from tasks.preprocessing import PreprocessTask
+from tasks.roc import ROCCurveTask
+from tasks.training import TrainingTask
+
+TASKS: dict[str, type[HoneyguideTask]] = {
+    task.__name__: task
+    for task in (
+        GenerateEventsTask, DatasetConstructorTask, PreprocessTask, TrainingTask, InferenceTask, ROCCurveTask,
+        InputHistogrammerTask, HistogramPlotterTask,
+    )
+}  # fmt: skip
+HISTOGRAMS = {"InputHistogrammerTask", "HistogramPlotterTask"}
+FROM_TRAINING = {"TrainingTask", "InferenceTask", "ROCCurveTask"}
+# who must run again when a field of the section changes
+DEPENDS = {
+    "preprocess": {"PreprocessTask", *FROM_TRAINING},
+    "model": FROM_TRAINING,
+    "training": FROM_TRAINING,
+    "inference": {"InferenceTask", "ROCCurveTask"},
+    "roc": {"ROCCurveTask"},
+    "histograms": HISTOGRAMS,
+}
+FROM_DATASET = set(TASKS) - {"GenerateEventsTask"}
+
+# values for the fields that no simple change of their value makes valid
+SPECIAL: dict[str, str] = {}
+
+
+def paths(name: str, **parameters: Any) -> set[str]:
+    task = TASKS[name](**parameters)
+    output = task.output()
+    targets = output["collection"].targets.values() if isinstance(output, dict) else [output]
+    return {target.path for target in targets}
+
+
+def leaves(section: BaseModel, prefix: str = "") -> Iterator[tuple[str, FieldInfo, Any]]:
+    """Yields (path, field, value) of every field; of a mapping of sections, each of its sections."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        path = prefix + name
+        if isinstance(value, BaseModel):
+            yield from leaves(value, path + ".")
+        elif isinstance(value, dict) and any(isinstance(item, BaseModel) for item in value.values()):
+            for key, item in value.items():
+                yield from leaves(item, f"{path}.{key}.")
+        else:
+            yield path, field, value
+
+
+def candidates(field: FieldInfo, value: Any) -> Iterator[str]:
+    """Yields other values of a field, as YAML."""
+    if isinstance(value, bool):
+        yield str(not value).lower()
+    elif isinstance(value, int):
+        yield from (str(value + 1), str(max(value - 1, 0)))
+    elif isinstance(value, float):
+        yield from (repr(value * 0.9), repr(value + 0.1), "0.01")
+    for option in _literals(field.annotation):
+        if option != value:
+            yield str(option)
+    if isinstance(value, str):
+        yield value + "_x"
+    elif isinstance(value, tuple) and value:
+        yield "[" + ", ".join(_yaml(item) for item in value[:-1]) + "]"
+        yield "[" + ", ".join(_yaml(item) for item in (*value, *value[:1])) + "]"
+        if isinstance(value[-1], int):
+            yield f"[{value[-1] + 1}]"
+    elif isinstance(value, dict):
+        yield from ("{" + ", ".join(f"{key}: {item * 2}" for key, item in value.items()) + "}",) if value else ()
+    if value is None:
+        yield from ("1", "0.5", "1000.0", "2000.0")
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, BaseModel):
+        return value.model_dump_json(exclude_defaults=True)
+    return str(value)
+
+
+def _literals(annotation: Any) -> list[Any]:
+    found: list[Any] = []
+    for argument in get_args(annotation):
+        found += [argument] if isinstance(argument, str) else _literals(argument)
+    return found
+
+
+def changed(path: str, field: FieldInfo, value: Any) -> str:
+    """Returns an override that gives the field another valid value."""
+    for option in [SPECIAL[path]] if path in SPECIAL else candidates(field, value):
+        override = f"{path}={option}"
+        try:
+            settings = load_experiment("quickstart", (override,)).settings
+        except ConfigError:
+            continue
+        if settings != load_experiment("quickstart").settings:
+            return override
+    pytest.fail(f"no other valid value of {path} found: add one to SPECIAL")
+
+
+ALL_FIELDS = {
+    path: (field, value)
+    for path, field, value in leaves(load_experiment("quickstart").settings)
+    if not path.endswith("schema_version") and path != "model.family"
+}
+
+
+@pytest.fixture(autouse=True)
+def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HONEYGUIDE_STORE", str(tmp_path))
+
+
+@pytest.mark.parametrize("path", ALL_FIELDS)
+def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothing_else(path: str) -> None:
+    field, value = ALL_FIELDS[path]
+    override = changed(path, field, value)
+    moved = {name for name in TASKS if paths(name) != paths(name, set=(override,))}
+    section = path.split(".")[0]
+    if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("significant") is False:
+        # how files are spread over branches moves the branches' outputs, and nothing after them
+        assert moved <= ({"DatasetConstructorTask"} if path == "dataset.files_per_branch" else set())
+    elif section == "dataset":
+        simulated = any(part in path for part in (".generate", ".detector", "events_per_chunk"))
+        assert moved == FROM_DATASET | ({"GenerateEventsTask"} if simulated else set())
+    else:
+        assert moved == DEPENDS[section]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "expected"),
+    [
+        ("dataset_version", "v2", set(TASKS) - FROM_TRAINING),
+        ("training_version", "v2", FROM_TRAINING),
+        ("epochs", 99, FROM_TRAINING),
+        ("batch_size", 99, FROM_TRAINING),
+        ("label", "mine", {"ROCCurveTask"}),
+        ("overlay", "other: training.epochs=3", {"ROCCurveTask"}),
+        ("n_threads", 2, set()),
+        ("workflow", "local", set()),
+    ],
+)
+def test_every_parameter_changes_the_paths_that_it_should(parameter: str, value: Any, expected: set[str]) -> None:
+    having = {name for name, task in TASKS.items() if parameter in dict(task.get_params())}
+    assert {name for name in having if paths(name) != paths(name, **{parameter: value})} == expected & having
+
+
+def test_every_parameter_is_covered_above() -> None:
+    covered = {"config", "set", "dataset_version", "training_version", "epochs", "batch_size", "label", "overlay"}
+    covered |= {"n_threads", "model_name", "workflow"}
+    own = {
+        name
+        for task in TASKS.values()
+        for base in task.__mro__
+        if base.__module__.startswith("tasks.")
+        for name, value in vars(base).items()
+        if name in dict(task.get_params())
+    }
+    assert own - covered == set()
+
+
+def test_flag_is_the_same_as_its_override() -> None:
+    assert paths("ROCCurveTask", epochs=3) == paths("ROCCurveTask", set=("training.epochs=3",))
+
+
+def test_override_at_its_default_is_no_change() -> None:
+    epochs = type(load_experiment("quickstart").settings.training).model_fields["batch_size"].default
+    assert paths("TrainingTask") == paths("TrainingTask", set=(f"training.batch_size={epochs}",))
+
+
+def test_other_config_with_the_same_content_shares_the_dataset(tmp_path: Path) -> None:
+    copy = tmp_path / "mine.yaml"
+    copy.write_text("extends: quickstart\ntraining: {epochs: 3}\n")
+    assert paths("PreprocessTask", config=str(copy)) == paths("PreprocessTask")
+    assert paths("TrainingTask", config=str(copy)) != paths("TrainingTask")
+
+
+def test_two_requests_for_one_dataset_are_one_task() -> None:
+    one, other = (PreprocessTask(set=(f"training.epochs={n}",)) for n in (3, 4))
+    assert one is other
+
+
+@pytest.fixture
+def file_config(tmp_path: Path) -> str:
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.csv").write_text(name)
+    (tmp_path / "data.yaml").write_text(
+        "files_per_branch: 1\nsamples: {qcd: {process: qcd, generator: g, files: ['*.csv']}}\n"
+    )
+    (tmp_path / "exp.yaml").write_text("dataset: data.yaml\nmodel: {family: vae}\n")
+    return str(tmp_path / "exp.yaml")
+
+
+def test_changed_source_file_moves_its_branch_alone_and_all_that_comes_after(file_config: str, tmp_path: Path) -> None:
+    before = paths("DatasetConstructorTask", config=file_config), paths("PreprocessTask", config=file_config)
+    (tmp_path / "b.csv").write_text("other")
+    HoneyguideTask.clear_instance_cache()
+    after = paths("DatasetConstructorTask", config=file_config), paths("PreprocessTask", config=file_config)
+    assert len(before[0] & after[0]) == 2
+    assert len(after[0] - before[0]) == 1
+    assert before[1] != after[1]
+
+
+def test_added_source_file_keeps_the_branches_of_the_others(file_config: str, tmp_path: Path) -> None:
+    before = paths("DatasetConstructorTask", config=file_config), paths("PreprocessTask", config=file_config)
+    (tmp_path / "d.csv").write_text("d")
+    HoneyguideTask.clear_instance_cache()
+    after = paths("DatasetConstructorTask", config=file_config), paths("PreprocessTask", config=file_config)
+    assert before[0] < after[0]
+    assert before[1] != after[1]
+
+
+def test_more_simulated_events_keep_the_full_chunks() -> None:
+    key = "dataset.samples.qcd_no_mpi.generate.events"
+    few, many = (paths("GenerateEventsTask", set=(f"{key}={n}",)) for n in (1000, 2000))
+    assert few < many

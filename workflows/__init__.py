@@ -1,0 +1,1 @@
+"""Wrapper tasks that compose whole studies; they compute nothing."""
