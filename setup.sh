@@ -14,7 +14,7 @@
 #
 # Variables that you may set (in the shell or in local_setup.sh):
 #   HONEYGUIDE_STORE    folder of all outputs. Default: <repo>/store
-#   HONEYGUIDE_DATA     folder that relative paths of input files start from. Default: <repo>/data
+#   HONEYGUIDE_DATA     folder of your input files, for paths like $HONEYGUIDE_DATA/*.csv in configs. Default: <repo>/data
 #   HONEYGUIDE_VENV     virtual environment to use, and to make where missing. Default: the active one, else <repo>/.venv
 #   HONEYGUIDE_PYTHON   interpreter to make it with, 3.11 to 3.13. Default: the first that fits of python3, python3.13, ...
 #   PIP_FIND_LINKS      folders or pages with further wheels; passed on to uv, unless UV_FIND_LINKS is set

@@ -234,7 +234,8 @@ def test_broken_task_is_named_and_a_changed_one_indexed(source: Source, checkout
 
 
 def test_other_shells_and_execution_are_refused(checkout: Path, shims: Path) -> None:
-    for command in (["sh", "-c", '. "$0"', checkout / "setup.sh"], ["bash", checkout / "setup.sh"]):
+    script = str(checkout / "setup.sh")
+    for command in (["sh", "-c", '. "$0"', script], ["bash", script]):
         if command[0] == "sh" and Path(shutil.which("sh") or "").resolve().name == "bash":
             continue
         done = subprocess.run(command, env=clean_environment(shims), capture_output=True, text=True, check=False)
@@ -274,7 +275,8 @@ def test_tab_completes_task_names(shell: str, checkout: Path, shims: Path) -> No
 def read_until(process: subprocess.Popen[bytes], pattern: str) -> str:
     """Returns what the terminal shows, until the pattern or a long silence."""
     assert process.stdout is not None
-    shown = ""
-    while not re.search(pattern, shown) and select.select([process.stdout], [], [], 30)[0]:
-        shown += os.read(process.stdout.fileno(), 65536).decode(errors="replace")
+    shown, chunk = "", b"any"
+    while chunk and not re.search(pattern, shown) and select.select([process.stdout], [], [], 30)[0]:
+        chunk = os.read(process.stdout.fileno(), 65536)
+        shown += chunk.decode(errors="replace")
     return shown
