@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -229,6 +229,18 @@ class DetectorSettings(Settings):
 
     btag: BTagSettings = BTagSettings()
     """b-tagging."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_responses(cls, values: Any) -> Any:
+        """Returns the values with the default terms where only some terms of a class of particles are given."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        for name, field in cls.model_fields.items():
+            if isinstance(field.default, ParticleResponse) and isinstance(values.get(name), dict):
+                values[name] = {**field.default.model_dump(), **values[name]}
+        return values
 
 
 def chunk_sizes(events: int, events_per_chunk: int) -> tuple[int, ...]:

@@ -55,10 +55,15 @@ def write_lhco(path: Path, particles: NDArray[np.floating], label: NDArray[np.in
         particles: Shape (num_events, 700, 3): pt in GeV, eta, phi; zeros where there is no particle.
         label: Shape (num_events,): 0 or 1.
         block: Number of events that are converted at a time.
+
+    Raises:
+        DataError: The shapes are not these, or there is no event.
     """
-    if particles.shape[1:] != (MAX_PARTICLES, 3) or label.shape != particles.shape[:1]:
+    if len(label) == 0 or particles.shape != (len(label), MAX_PARTICLES, 3) or label.ndim != 1:
         raise DataError(
-            "wrong shapes for a LHC Olympics file", got=(particles.shape, label.shape), allowed="(N, 700, 3), (N,)"
+            "wrong shapes for a LHC Olympics file",
+            got=(particles.shape, label.shape),
+            allowed="(N, 700, 3), (N,), N > 0",
         )
     num_events = len(label)
     with h5py.File(path, "w", track_order=False) as file:
@@ -72,7 +77,7 @@ def write_lhco(path: Path, particles: NDArray[np.floating], label: NDArray[np.in
             "block0_values",
             shape=(num_events, _NUM_VALUES + 1),
             dtype="<f8",
-            chunks=(max(1, min(64, num_events)), _NUM_VALUES + 1),
+            chunks=(min(64, num_events), _NUM_VALUES + 1),
             compression="gzip",
             compression_opts=1,
             shuffle=True,
@@ -104,7 +109,7 @@ def read_lhco(path: Path, start: int = 0, stop: int | None = None) -> LhcoEvents
 
 
 def _index(frame: h5py.Group, name: str, size: int) -> h5py.Dataset:
-    return frame.create_dataset(name, data=np.arange(size, dtype="<i8"), chunks=(max(1, size),), track_times=False)
+    return frame.create_dataset(name, data=np.arange(size, dtype="<i8"), chunks=(size,), track_times=False)
 
 
 def _set_attributes(item: h5py.Group | h5py.Dataset, attributes: dict[str, str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from honeyguide.errors import ConfigError, DataError
 from honeyguide.generate.bead_csv import BEAD_HEADER
 from honeyguide.generate.chunk import SimulatedEvents, chunk_random, generate_chunk, simulate
+from honeyguide.generate.detector import detect
 from honeyguide.generate.jets import cluster, hadron_flavour, true_flavour
 from honeyguide.generate.pythia import PythiaGenerator
 from honeyguide.generate.settings import (
@@ -25,6 +26,7 @@ from honeyguide.generate.settings import (
 )
 from honeyguide.io.lhco_hdf5 import read_lhco
 
+SVJ = GeneratorSettings(process="semi_visible_jets", mass=1500, r_inv=0)
 WPRIME = GeneratorSettings(process="wprime_to_qqqq", mass=3500, mass_x=500, mass_y=100)
 
 
@@ -179,8 +181,6 @@ def test_resolution_is_the_one_that_was_set() -> None:
     others = dict.fromkeys(("charged_hadrons", "electrons", "photons", "neutral_hadrons"), nothing)
     trigger = TriggerSettings(min_leading_jet_pt=0)
     particles = PythiaGenerator(WPRIME, seed=5).next_batch(400)
-    from honeyguide.generate.detector import detect
-
     measured = []
     for constant in (0.0, 0.1):
         muons = ParticleResponse(efficiency=1.0, constant=constant, max_abs_eta=5.0, min_pt=0.0)
@@ -209,7 +209,7 @@ def test_flavour_of_hadrons_from_their_numbers() -> None:
 
 def test_bjets_have_btags() -> None:
     # with r_inv = 0 and dark pions to b quarks, most jets are b-jets
-    generator = GeneratorSettings(process="semi_visible_jets", mass=1500, r_inv=0)
+    generator = SVJ
     rates = {}
     for efficiency in (0.0, 1.0):
         btag = BTagSettings(efficiency_b=efficiency, efficiency_c=0, efficiency_light=0)
@@ -220,7 +220,8 @@ def test_bjets_have_btags() -> None:
 
 
 def test_true_flavour_looks_across_the_seam_of_phi() -> None:
-    particles = PythiaGenerator(GeneratorSettings(process="qcd_dijets", pt_hat_min=500), seed=9).next_batch(150)
+    # dark pions decay to b quarks: many B hadrons
+    particles = PythiaGenerator(SVJ, seed=9).next_batch(100)
     heavy = hadron_flavour(particles.pdg_id) == 5
     pt = np.hypot(particles.px, particles.py)
     eta, phi = np.arcsinh(particles.pz / np.maximum(pt, 1e-9)), np.arctan2(particles.py, particles.px)

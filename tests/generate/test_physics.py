@@ -1,4 +1,4 @@
-"""The simulated events are what they claim to be: signals against their parameters, QCD against the LHC Olympics events."""
+"""The simulated events are what they claim to be: signals by their parameters, QCD by the LHC Olympics events."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from honeyguide.io.lhco_hdf5 import read_lhco
 
 SVJ_MASS = 2500.0
 
-# Largest deviation of the median from that of the LHC Olympics events, beside three times its statistical error: the
-# detector is parametric, and that of the LHC Olympics events (Delphes) is not described in full.
+# Largest relative deviation of a median from that of the LHC Olympics events, beside three statistical errors: our
+# detector is parametric, and theirs (Delphes) is not described in full.
 LHCO_TOLERANCE = {"mjj": 0.06, "mass_1": 0.12, "mass_2": 0.15, "particles": 0.10, "jet_particles": 0.10}
 
 
 def observables(particles: ak.Array) -> dict[str, NDArray[np.float64]]:
-    """Dijet mass, the larger and the smaller mass of the two leading jets (R = 1), particles in the event and in them."""
+    """Dijet mass, larger and smaller mass of the two leading jets (R = 1), particles in the event and in them."""
     jets = cluster(particles, JetSettings())
     two = ak.num(jets) >= 2
     jets, particles = jets[two][:, :2], particles[two]
@@ -113,7 +113,7 @@ def test_nothing_is_invisible_without_r_inv(semi_visible_0: SimulatedEvents) -> 
 def test_visible_dijet_mass_peaks_below_the_mediator_mass(semi_visible_0: SimulatedEvents) -> None:
     mass = dijet(semi_visible_0.events.jets)[0]
     counts, edges = np.histogram(mass, np.arange(0.5, 1.3, 0.1) * SVJ_MASS)
-    assert edges[np.argmax(counts)] in (0.8 * SVJ_MASS, pytest.approx(0.9 * SVJ_MASS))
+    assert 0.79 < edges[np.argmax(counts)] / SVJ_MASS < 0.91
     assert np.mean(mass > 1.08 * SVJ_MASS) < 0.03
 
 
@@ -137,7 +137,7 @@ def test_invisible_hadrons_take_mass_and_leave_missing_momentum(
     turn = np.abs(jets.phi - semi_visible_3.events.met_phi)
     nearest = ak.min(np.minimum(turn, 2 * np.pi - turn), axis=1)
     hard = semi_visible_3.events.met > 100
-    assert np.median(ak.to_numpy(nearest[hard])) < 0.4
+    assert np.median(ak.to_numpy(ak.drop_none(nearest[hard]))) < 0.4
 
 
 def test_weights_sum_to_the_accepted_cross_section(qcd: SimulatedEvents) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from honeyguide.generate.pythia import _VARIATIONS, PythiaGenerator, pythia_commands
-from honeyguide.generate.settings import GeneratorSettings, chunk_sizes
+from honeyguide.generate.settings import DetectorSettings, GeneratorSettings, chunk_sizes
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,18 @@ from honeyguide.generate.settings import GeneratorSettings, chunk_sizes
 def test_impossible_settings_are_refused_with_a_reason(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         GeneratorSettings(**values)
+
+
+def test_part_of_a_response_can_be_given() -> None:
+    given = '{"photons": {"efficiency": 0.5}, "jets": {"radius": 0.4}}'
+    detector = DetectorSettings.model_validate_json(given, strict=True)
+    default = DetectorSettings()
+    assert detector.photons == default.photons.model_copy(update={"efficiency": 0.5})
+    assert detector.muons == default.muons
+    assert detector.jets.radius == 0.4
+    assert detector.jets.min_pt == default.jets.min_pt
+    with pytest.raises(ValidationError, match="photons.eficiency"):
+        DetectorSettings.model_validate_json('{"photons": {"eficiency": 0.5}}', strict=True)
 
 
 def test_signal_point_has_the_parameters_of_its_process() -> None:
@@ -67,6 +79,7 @@ def test_chunks_add_up() -> None:
 
 
 def test_settings_load_nothing_heavy() -> None:
-    code = "import sys, honeyguide.generate.settings; print([m for m in ('numpy', 'awkward', 'pythia8mc', 'torch') if m in sys.modules])"
+    heavy = ("numpy", "awkward", "pythia8mc", "torch")
+    code = f"import sys, honeyguide.generate.settings; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

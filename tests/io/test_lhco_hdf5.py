@@ -63,7 +63,7 @@ def test_published_file_is_read(shared_data: Path) -> None:
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(num_events=st.integers(0, 9), block=st.integers(1, 4), start=st.integers(0, 9), seed=st.integers(0, 99))
+@given(num_events=st.integers(1, 9), block=st.integers(1, 4), start=st.integers(0, 9), seed=st.integers(0, 99))
 def test_round_trip(tmp_path: Path, num_events: int, block: int, start: int, seed: int) -> None:
     particles, label = _events(num_events, seed)
     write_lhco(tmp_path / "events.h5", particles, label, block=block)
