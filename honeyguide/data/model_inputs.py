@@ -104,8 +104,10 @@ class ModelInputsWriter:
             "mask": (spec.num_objects,),
             "event": (spec.num_event_features,),
         }
-        for name, dtype in _DTYPES.items():
-            self._file.create_dataset(name, shape=(num_events, *tails.get(name, ())), dtype=dtype, fill_time="never")
+        self._datasets = {
+            name: self._file.create_dataset(name, (num_events, *tails.get(name, ())), dtype, fill_time="never")
+            for name, dtype in _DTYPES.items()
+        }
 
     def append(self, columns: Mapping[str, NDArray[np.generic]]) -> None:
         """Appends a block of events.
@@ -118,8 +120,7 @@ class ModelInputsWriter:
             raise ValueError(f"{stop} events come to {self._path}, which was made for {self._num_events}")
         if stop == start:
             return
-        for name in _DTYPES:
-            dataset = self._file[name]
+        for name, dataset in self._datasets.items():
             if dataset.size:
                 dataset[start:stop] = columns[name]
         self._written = stop

@@ -20,15 +20,15 @@ _BLOCK = 1 << 18
 
 def count_events(
     shards: Mapping[str, Sequence[Path]], samples: Sequence[SampleInfo], settings: PreprocessSettings
-) -> dict[tuple[str, int], int]:
-    """Returns the number of events of each sample in each split, by (sample name, index into ``SPLITS``).
+) -> dict[str, dict[int, int]]:
+    """Returns the number of events by sample name and split (index into ``SPLITS``), without splits that have none.
 
     Raises:
         DataError: Shards and samples don't match, a sample is empty, an event id occurs twice, or nothing trains.
     """
     check_samples(shards, samples)
     owners: dict[int, Path] = {}
-    counts: dict[tuple[str, int], int] = {}
+    counts: dict[str, dict[int, int]] = {}
     for sample in samples:
         found = np.zeros(len(SPLITS), dtype=np.int64)
         for shard in shards[sample.name]:
@@ -40,8 +40,8 @@ def count_events(
                 where=", ".join(map(str, shards[sample.name])) or "no shard",
                 hint="were all of them rejected or cut away when the dataset was built?",
             )
-        counts |= {(sample.name, split): int(number) for split, number in enumerate(found)}
-    if not sum(counts[sample.name, TRAIN] for sample in samples):
+        counts[sample.name] = {split: number for split, number in enumerate(found.tolist()) if number}
+    if not any(TRAIN in of_sample for of_sample in counts.values()):
         raise DataError(
             "no event is for training",
             got=", ".join(f"{sample.name} ({sample.label}, split: {sample.split})" for sample in samples),

@@ -198,14 +198,18 @@ class Scalers:
             raise StoreError("the scalers are missing or damaged", where=path, got=repr(error)) from error
 
 
-def scale_columns(chains: Sequence[Chain], columns: Sequence[Values]) -> NDArray[np.float32]:
+def scale_columns(
+    chains: Sequence[Chain], columns: Sequence[Values], *, num_values: int | None = None
+) -> NDArray[np.float32]:
     """Returns the scaled features side by side, shape (num_values, sum of num_outputs), float32.
 
     Args:
         chains: One chain per feature.
-        columns: One array (num_values,) per feature; there is at least one.
+        columns: One array (num_values,) per feature.
+        num_values: Has to be given where there may be no feature.
     """
-    scaled = np.empty((len(columns[0]), sum(chain.num_outputs for chain in chains)), dtype=np.float32)
+    size = len(columns[0]) if num_values is None else num_values
+    scaled = np.empty((size, sum(chain.num_outputs for chain in chains)), dtype=np.float32)
     start = 0
     for chain, column in zip(chains, columns, strict=True):
         stop = start + chain.num_outputs

@@ -17,7 +17,7 @@ from honeyguide.data.sample import SampleInfo
 from honeyguide.data.splits import SPLITS, TRAIN, hash_ids
 from honeyguide.io.event_store import EventStore
 from honeyguide.preprocess.census import count_events, event_splits
-from honeyguide.preprocess.chain import Chain, Scalers, check_finite, scale_columns
+from honeyguide.preprocess.chain import Chain, check_finite, scale_columns
 from honeyguide.preprocess.derived import feature_values
 from honeyguide.preprocess.select import Selection, required_columns, select_objects
 from honeyguide.preprocess.settings import FeatureSetting, PreprocessSettings, locate_feature
@@ -50,18 +50,22 @@ def preprocess(
     """
     counts = count_events(shards, samples, settings)
     scalers, spec = build_scalers(settings), build_spec(settings, samples)
-    chains = (*scalers.objects, *scalers.event)
-    passes = max(chain.num_passes for chain in chains)
-    training = [sample for sample in samples if counts[sample.name, TRAIN]]
-    totals = {name: sum(counts[name, split] for split in range(len(SPLITS))) for name in shards}
-    to_do = passes * sum(totals[sample.name] for sample in training) + sum(totals.values())
+    parts = _Part(settings.object_features, scalers.objects), _Part(settings.event_features, scalers.event)
+    passes = max(chain.num_passes for part in parts for chain in part.chains)
+    training = [sample for sample in samples if TRAIN in counts[sample.name]]
+    to_do = passes * sum(sum(counts[sample.name].values()) for sample in training)
+    to_do += sum(sum(of_sample.values()) for of_sample in counts.values())
     source = _Source(shards, settings, _Counter(progress, to_do))
     for _ in range(passes):
-        _fit_pass(source, training, scalers)
+        _fit_pass(source, training, *parts)
     scalers.write(folder)
     write_spec(folder, spec)
     for sample in samples:
-        _write_sample(source, sample, folder, scalers=scalers, spec=spec, counts=counts)
+        files = {
+            split: (folder / sample.name / f"{SPLITS[split]}.h5", num_events)
+            for split, num_events in counts[sample.name].items()
+        }
+        _write_sample(source, sample, files, parts=parts, spec=spec)
 
 
 class _Counter:
@@ -80,14 +84,13 @@ class _Counter:
 
 @dataclass(frozen=True)
 class _Source:
-    """Yields the blocks of samples with the columns that the settings need."""
+    """Yields the blocks of samples."""
 
     shards: Mapping[str, Sequence[Path]]
     settings: PreprocessSettings
     counter: _Counter
 
-    def blocks(self, sample: SampleInfo) -> Iterator[tuple[Path, EventBlock]]:
-        columns = required_columns(self.settings)
+    def blocks(self, sample: SampleInfo, columns: Mapping[str, Sequence[str]]) -> Iterator[tuple[Path, EventBlock]]:
         for shard in self.shards[sample.name]:
             with EventStore(shard) as store:
                 for block in store.iter_blocks(self.settings.block_events, columns=columns):
@@ -95,40 +98,60 @@ class _Source:
                     self.counter.add(len(block))
 
 
-def object_columns(block: EventBlock, selection: Selection, settings: PreprocessSettings) -> list[NDArray[np.generic]]:
+@dataclass(frozen=True)
+class _Part:
+    """Features of the objects or of the event, with their chains."""
+
+    features: tuple[FeatureSetting, ...]
+    chains: tuple[Chain, ...]
+
+    def unfitted(self) -> _Part:
+        pairs = [pair for pair in zip(self.features, self.chains, strict=True) if not pair[1].is_fitted]
+        return _Part(features=tuple(pair[0] for pair in pairs), chains=tuple(pair[1] for pair in pairs))
+
+    def check(self, columns: Sequence[NDArray[np.generic]], shard: Path) -> None:
+        for chain, column in zip(self.chains, columns, strict=True):
+            check_finite(column, chain.feature, where=shard)
+
+    def partial_fit(self, columns: Sequence[NDArray[np.generic]], keys: NDArray[np.uint64]) -> None:
+        for chain, column in zip(self.chains, columns, strict=True):
+            chain.partial_fit(column, keys)
+
+
+def _object_columns(block: EventBlock, selection: Selection, part: _Part, level: str) -> list[NDArray[np.generic]]:
     """Returns the unscaled features of the selected objects, one array (num_objects,) per feature."""
-    return [_object_column(block, selection, setting, settings.level) for setting in settings.object_features]
+    columns = []
+    for setting in part.features:
+        collection, feature = locate_feature(setting.name, level)
+        index = selection.jet if collection == "jets" and selection.jet is not None else selection.index
+        columns.append(feature_values(block, collection, feature.name, index=index, jet=selection.jet))
+    return columns
 
 
-def event_columns(
-    block: EventBlock, settings: PreprocessSettings, *, keep: NDArray[np.bool_] | None = None
-) -> list[NDArray[np.generic]]:
-    """Returns the unscaled event features, one array (num_events,) per feature, of the events to keep."""
-    index = np.arange(len(block)) if keep is None else np.flatnonzero(keep)
-    return [feature_values(block, "events", setting.name, index=index) for setting in settings.event_features]
+def _event_columns(block: EventBlock, part: _Part, events: NDArray[np.int64]) -> list[NDArray[np.generic]]:
+    """Returns the unscaled features of the given events, one array (num_events,) per feature."""
+    return [feature_values(block, "events", setting.name, index=events) for setting in part.features]
 
 
-def _object_column(block: EventBlock, selection: Selection, setting: FeatureSetting, level: str) -> NDArray[np.generic]:
-    collection, feature = locate_feature(setting.name, level)
-    index = selection.jet if collection == "jets" and selection.jet is not None else selection.index
-    return feature_values(block, collection, feature.name, index=index, jet=selection.jet)
-
-
-def _fit_pass(source: _Source, samples: Sequence[SampleInfo], scalers: Scalers) -> None:
+def _fit_pass(source: _Source, samples: Sequence[SampleInfo], objects: _Part, event: _Part) -> None:
     """Fits the next stage of every chain on the training events."""
+    settings = source.settings
+    objects, event = objects.unfitted(), event.unfitted()
+    wanted = required_columns(settings, objects.features, event.features)
     for sample in samples:
-        for shard, block in source.blocks(sample):
+        for shard, block in source.blocks(sample, wanted):
             event_id = block.events["id"].astype(np.int64, copy=False)
-            keep = event_splits(event_id, sample, source.settings) == TRAIN
+            keep = event_splits(event_id, sample, settings) == TRAIN
             event_keys = hash_ids(event_id, salt=_FIT_SALT)
-            if any(not chain.is_fitted for chain in scalers.objects):
-                selection = select_objects(block, source.settings, keep=keep)
-                columns = object_columns(block, selection, source.settings)
-                _check(scalers.objects, columns, shard)
-                keys = _object_keys(event_keys, selection, scalers.objects)
-                _partial_fit(scalers.objects, columns, keys)
-            _partial_fit(scalers.event, event_columns(block, source.settings, keep=keep), event_keys[keep])
-    for chain in (*scalers.objects, *scalers.event):
+            if objects.features:
+                selection = select_objects(block, settings, keep=keep)
+                columns = _object_columns(block, selection, objects, settings.level)
+                objects.check(columns, shard)
+                objects.partial_fit(columns, _object_keys(event_keys, selection, objects.chains))
+            columns = _event_columns(block, event, np.flatnonzero(keep))
+            event.check(columns, shard)
+            event.partial_fit(columns, event_keys[keep])
+    for chain in (*objects.chains, *event.chains):
         chain.finish_pass()
 
 
@@ -139,78 +162,56 @@ def _object_keys(event_keys: NDArray[np.uint64], selection: Selection, chains: S
     return hash_ids((event_keys[selection.event] + selection.slot.astype(np.uint64)).view(np.int64), salt=_FIT_SALT)
 
 
-def _partial_fit(chains: Sequence[Chain], columns: Sequence[NDArray[np.generic]], keys: NDArray[np.uint64]) -> None:
-    for chain, column in zip(chains, columns, strict=True):
-        chain.partial_fit(column, keys)
-
-
 def _write_sample(
     source: _Source,
     sample: SampleInfo,
-    folder: Path,
+    files: Mapping[int, tuple[Path, int]],
     *,
-    scalers: Scalers,
+    parts: tuple[_Part, _Part],
     spec: InputSpec,
-    counts: Mapping[tuple[str, int], int],
 ) -> None:
+    """Scales and writes the events of a sample; ``files`` has path and number of events of each split."""
     constants: dict[str, np.generic] = {
         "label": np.int8(sample.label_code),
         "process": np.int16(spec.processes.index(sample.process)),
         "generator": np.int16(spec.generators.index(sample.generator)),
         "signal_point": np.int16(signal_code(sample, spec)),
     }
+    wanted = required_columns(source.settings, *(part.features for part in parts))
     with contextlib.ExitStack() as stack:
         writers = {
-            split: stack.enter_context(
-                ModelInputsWriter(folder / sample.name / f"{name}.h5", num_events=counts[sample.name, split], spec=spec)
-            )
-            for split, name in enumerate(SPLITS)
-            if counts[sample.name, split]
+            split: stack.enter_context(ModelInputsWriter(path, num_events=num_events, spec=spec))
+            for split, (path, num_events) in files.items()
         }
-        for shard, block in source.blocks(sample):
+        for shard, block in source.blocks(sample, wanted):
             codes = event_splits(block.events["id"].astype(np.int64, copy=False), sample, source.settings)
-            rows = _scaled_rows(shard, block, codes, source.settings, scalers=scalers, spec=spec)
+            order = np.argsort(codes, kind="stable")
+            selection = select_objects(block, source.settings)
+            columns = _object_columns(block, selection, parts[0], source.settings.level)
+            parts[0].check(columns, shard)
+            of_event = _event_columns(block, parts[1], order)
+            parts[1].check(of_event, shard)
+            rows = _place_objects(selection, scale_columns(parts[0].chains, columns), order, spec=spec)
+            rows["event"] = scale_columns(parts[1].chains, of_event, num_values=len(block))
+            rows |= {"event_id": block.events["id"][order], "weight": block.events["weight"][order]}
             rows |= {name: np.full(len(block), value) for name, value in constants.items()}
             edges = np.cumsum([0, *np.bincount(codes, minlength=len(SPLITS))])
             for split, writer in writers.items():
                 writer.append({name: values[edges[split] : edges[split + 1]] for name, values in rows.items()})
 
 
-def _scaled_rows(
-    shard: Path,
-    block: EventBlock,
-    codes: NDArray[np.int8],
-    settings: PreprocessSettings,
-    *,
-    scalers: Scalers,
-    spec: InputSpec,
+def _place_objects(
+    selection: Selection, scaled: NDArray[np.float32], order: NDArray[np.int64], *, spec: InputSpec
 ) -> dict[str, NDArray[np.generic]]:
-    """Returns the model inputs of a block with its events sorted by split, in stable order."""
-    order = np.argsort(codes, kind="stable")
+    """Returns objects and mask of a block with its events in the given order; 0 where there is no object."""
     row = np.empty_like(order)
     row[order] = np.arange(len(order))
-    selection = select_objects(block, settings)
-    columns = object_columns(block, selection, settings)
-    _check(scalers.objects, columns, shard)
-    objects = np.zeros((len(block) * spec.num_objects, spec.num_features), dtype=np.float32)
-    mask = np.zeros(len(block) * spec.num_objects, dtype=np.bool_)
     place = row[selection.event] * spec.num_objects + selection.slot
-    objects[place] = scale_columns(scalers.objects, columns)
+    objects = np.zeros((len(order) * spec.num_objects, spec.num_features), dtype=np.float32)
+    objects[place] = scaled
+    mask = np.zeros(len(order) * spec.num_objects, dtype=np.bool_)
     mask[place] = True
-    event = np.empty((len(block), 0), dtype=np.float32)
-    if scalers.event:
-        of_event = event_columns(block, settings)
-        _check(scalers.event, of_event, shard)
-        event = scale_columns(scalers.event, of_event)
     return {
-        "objects": objects.reshape(len(block), spec.num_objects, spec.num_features),
-        "mask": mask.reshape(len(block), spec.num_objects),
-        "event": event[order],
-        "event_id": block.events["id"][order],
-        "weight": block.events["weight"][order],
+        "objects": objects.reshape(len(order), spec.num_objects, spec.num_features),
+        "mask": mask.reshape(len(order), spec.num_objects),
     }
-
-
-def _check(chains: Sequence[Chain], columns: Sequence[NDArray[np.generic]], shard: Path) -> None:
-    for chain, column in zip(chains, columns, strict=True):
-        check_finite(column, chain.feature, where=shard)

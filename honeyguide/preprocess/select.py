@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,9 @@ from numpy.typing import NDArray
 from honeyguide.data.events import Collection, EventBlock
 from honeyguide.errors import DataError
 from honeyguide.preprocess.derived import SOURCES, feature_values
-from honeyguide.preprocess.settings import PreprocessSettings, locate_feature
+from honeyguide.preprocess.settings import FeatureSetting, PreprocessSettings, locate_feature
 
 Indices = NDArray[np.int64]
-_POSITION_BITS = 12  # objects per parent up to 4095, and 2^20 parents, sort by one 64-bit key
 
 
 @dataclass(frozen=True)
@@ -64,16 +64,21 @@ def select_objects(
     return Selection(event=event[parent], slot=slot, index=index, jet=jet[parent])
 
 
-def required_columns(settings: PreprocessSettings) -> dict[str, list[str]]:
-    """Returns the columns of the event store that are needed, by collection; ``id`` and ``weight`` are among them."""
-    needed: dict[str, set[str]] = {"events": {"id", "weight"}}
-    wanted = [locate_feature(setting.name, settings.level) for setting in settings.object_features]
-    wanted += [locate_feature(setting.name, "event") for setting in settings.event_features]
-    names = [(collection, feature.name) for collection, feature in wanted]
-    if settings.level != "event":
+def required_columns(
+    settings: PreprocessSettings, features: Sequence[FeatureSetting], event_features: Sequence[FeatureSetting]
+) -> dict[str, list[str]]:
+    """Returns the columns of the event store, by collection, that the given features need and the selection with them.
+
+    ``id`` and ``weight`` of the events are among them.
+    """
+    located = [locate_feature(setting.name, settings.level) for setting in features]
+    located += [locate_feature(setting.name, "event") for setting in event_features]
+    names = [(collection, feature.name) for collection, feature in located]
+    if features and settings.level != "event":
         names.append(("jets", settings.jet_ordering))
-    if settings.level == "constituent":
+    if features and settings.level == "constituent":
         names.append(("constituents", settings.constituent_ordering))
+    needed: dict[str, set[str]] = {"events": {"id", "weight"}}
     for collection, name in names:
         for source, columns in SOURCES.get((collection, name), {collection: (name,)}).items():
             needed.setdefault(source, set()).update(columns)
@@ -99,20 +104,42 @@ def leading(
     """
     counts = collection.counts[parents]
     first = collection.offsets[:-1][parents] - collection.offsets[0]
-    parent, position = _ranges(counts)
-    index = first[parent] + position
-    if int(counts.max(initial=0)) < 2**_POSITION_BITS and len(parents) < 2 ** (32 - _POSITION_BITS):
-        # one sort of unique 64-bit keys (parent, descending value, position) is several times as fast as a lexsort
-        keys = parent.astype(np.uint64) << np.uint64(32)
-        keys |= _descending(order[index]).astype(np.uint64)
-        keys = (keys << np.uint64(_POSITION_BITS)) | position.astype(np.uint64)
-        keys.sort()
-        ranked = (keys & np.uint64(2**_POSITION_BITS - 1)).view(np.int64)
-    else:
-        ranked = position[np.lexsort((position, _descending(order[index]), parent))]
-    starts = np.cumsum(counts) - counts
-    kept_parent, rank = _ranges(np.minimum(counts, limit))
-    return kept_parent, rank, first[kept_parent] + ranked[starts[kept_parent] + rank]
+    kept = np.minimum(counts, limit)
+    parent, rank = _ranges(kept)
+    index = np.empty(len(parent), dtype=np.int64)
+    start = np.cumsum(kept) - kept
+    keys = _descending(order)
+    for rows, width in _by_width(counts):
+        column = np.arange(min(width, limit))
+        position = _ranked(keys, first[rows], counts[rows], width)[:, : len(column)]
+        there = column < kept[rows, None]
+        index[(start[rows, None] + column)[there]] = (first[rows, None] + position)[there]
+    return parent, rank, index
+
+
+def _by_width(counts: Indices) -> Iterator[tuple[Indices, int]]:
+    """Yields the places of the counts in (0, 8], (8, 16], (16, 32], ... and the upper end of each."""
+    low, width = 0, 8
+    while low < counts.max(initial=0):
+        rows = np.flatnonzero((counts > low) & (counts <= width))
+        if len(rows):
+            yield rows, width
+        low, width = width, 2 * width
+
+
+def _ranked(keys: NDArray[np.uint64], first: Indices, counts: Indices, width: int) -> Indices:
+    """Returns the positions 0 ... count - 1 of each parent's objects in ascending order of key, padded to a table.
+
+    Sorting short rows of (key, position) is several times as fast as sorting all objects of a block at once: the rows
+    fit into registers.
+    """
+    column = np.arange(width)
+    there = column < counts[:, None]
+    table = np.full(there.shape, np.iinfo(np.uint64).max)
+    table[there] = keys[(first[:, None] + column)[there]]
+    table |= column.astype(np.uint64)
+    table.sort(axis=1)
+    return (table & np.uint64(0xFFFFFFFF)).view(np.int64)
 
 
 def find_collection(block: EventBlock, name: str) -> Collection:
@@ -144,9 +171,9 @@ def _ranges(counts: Indices) -> tuple[Indices, Indices]:
     return group, within
 
 
-def _descending(values: NDArray[np.generic]) -> NDArray[np.uint32]:
-    """Returns integers whose ascending order is the descending order of the values, taken as float32."""
+def _descending(values: NDArray[np.generic]) -> NDArray[np.uint64]:
+    """Returns integers whose ascending order is the descending order of the values as float32; the low half is free."""
     bits = (values.astype(np.float32) + np.float32(0.0)).view(np.uint32)  # + 0 makes -0 equal to 0
     negative = bits >> np.uint32(31) != 0
-    result: NDArray[np.uint32] = np.where(negative, bits, ~bits & np.uint32(0x7FFFFFFF))
-    return result
+    ascending = np.where(negative, bits, ~bits & np.uint32(0x7FFFFFFF))
+    return ascending.astype(np.uint64) << np.uint64(32)

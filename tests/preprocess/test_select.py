@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from honeyguide.data.events import Collection, EventBlock
 from honeyguide.data.features import PDG_CLASSES
 from honeyguide.errors import DataError
-from honeyguide.preprocess import select
 from honeyguide.preprocess.derived import feature_values, pdg_classes, wrap_angle
 from honeyguide.preprocess.select import required_columns, select_objects
 from honeyguide.preprocess.settings import FeatureSetting, PreprocessSettings
@@ -86,16 +85,7 @@ def test_selection_is_that_of_a_loop(num_events, seed, level, num_jets, num_cons
     assert list(got) == loop(block, chosen, keep)
 
 
-def test_long_lists_take_the_other_sort(monkeypatch):
-    block = make_block(50, 3)
-    chosen = PreprocessSettings()
-    expected = select_objects(block, chosen)
-    monkeypatch.setattr(select, "_POSITION_BITS", 1)
-    selection = select_objects(block, chosen)
-    np.testing.assert_array_equal(selection.index, expected.index)
-
-
-def test_more_constituents_than_position_bits():
+def test_very_many_constituents():
     num = 5000
     pt = np.random.default_rng(0).permutation(num).astype(np.float32)
     block = EventBlock(
@@ -141,13 +131,19 @@ def test_required_columns_are_what_is_used():
         ),
         event_features=(FeatureSetting(name="met_phi", scaler="sincos"),),
     )
-    assert required_columns(chosen) == {
+    assert required_columns(chosen, chosen.features, chosen.event_features) == {
         "events": ["id", "met_phi", "weight"],
         "jets": ["eta", "pt"],
         "constituents": ["eta", "pdg_id", "pt"],
     }
     event = PreprocessSettings(level="event", features=(FeatureSetting(name="num_jets"),))
-    assert required_columns(event) == {"events": ["id", "weight"], "jets": []}
+    assert required_columns(event, event.features, ()) == {"events": ["id", "weight"], "jets": []}
+
+
+def test_fitting_event_features_alone_needs_no_objects():
+    assert required_columns(PreprocessSettings(), (), (FeatureSetting(name="met"),)) == {
+        "events": ["id", "met", "weight"]
+    }
 
 
 def test_derived_features_by_their_definitions():
