@@ -66,6 +66,6 @@ class HistogramSettings(Settings):
     normalise: bool = True
     """Draw every sample with unit area."""
     log: bool = True
-    """Logarithmic vertical axis."""
+    """Logarithmic vertical axis, where the entries span more than a factor 20."""
     reference: str | None = None
     """Sample in the denominator of the ratio panel; none: the first background sample."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from honeyguide.errors import ConfigError, nearest_name
@@ -61,6 +62,9 @@ def feature_figure(histograms: HistogramSet, key: Key, *, settings: HistogramSet
         top.set_ylabel(_ylabel(settings))
         if names := histograms.categories[key]:
             bottom.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=12)
+            bottom.minorticks_off()
+        elif edges[0] % 1 == 0.5 and np.all(np.diff(edges) == 1):
+            bottom.xaxis.set_major_locator(MaxNLocator(integer=True))
             bottom.minorticks_off()
         bottom.set_xlabel(histograms.axis_labels[key])
         bottom.set_ylabel("ratio")
@@ -132,7 +136,7 @@ def _frame(top: Axes, bottom: Axes, drawn: dict[str, tuple[Floats, Floats]], set
     rows = min(len(drawn), 8)
     if len(positive):
         low, high = float(positive.min()), float(positive.max())
-        if settings.log:
+        if settings.log and high > 20 * low:  # less has no decade to show
             low = max(low, high * 1e-6) / 2
             top.set(yscale="log", ylim=(low, high * max((high / low) ** (0.08 * rows), 2)))
         else:

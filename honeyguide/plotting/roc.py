@@ -81,7 +81,7 @@ def significance_figure(lines: Sequence[RocLine], *, title: str = "", needed: fl
         figure = Figure()
         ax = figure.add_subplot()
         lowest = min(line.lowest for line in lines)
-        top = 1.0
+        top, room = 1.0, 0.075 * (len(lines) + 2) if len(lines) < 6 else 0  # for the legend, where it is inside
         for index, line in enumerate(lines):
             ok = line.background_efficiency >= line.lowest * (1 - 1e-9)
             if not ok.any():
@@ -98,7 +98,7 @@ def significance_figure(lines: Sequence[RocLine], *, title: str = "", needed: fl
         diagonal = np.geomspace(floor, 1, 200)
         ax.plot(diagonal, np.sqrt(diagonal), ":", color="0.4", linewidth=1.2, label="random")
         _shade(ax, floor, lowest, vertical=True, needed=needed)
-        ax.set(xscale="log", xlim=(floor, 1), ylim=(0, top * (1.15 + 0.075 * min(len(lines) + 1, 7))))
+        ax.set(xscale="log", xlim=(floor, 1), ylim=(0, top * (1.1 + room)))
         ax.set_xlabel(r"background efficiency $\varepsilon_\mathrm{B}$")
         ax.set_ylabel(r"significance improvement $\varepsilon_\mathrm{S}$ / √$\varepsilon_\mathrm{B}$")
         legend(ax, location="upper right")
@@ -132,6 +132,6 @@ def _shade(ax: Axes, start: float, end: float, *, vertical: bool, needed: float)
     """Greys the region where fewer than ``needed`` background events pass."""
     label = f"fewer than {needed:g} background events"
     if vertical:
-        ax.axvspan(start, end, color=GREY, zorder=0, linewidth=0, label=label)
+        ax.axvspan(start, end, facecolor=GREY, edgecolor="0.7", zorder=0, linewidth=0.5, label=label)
     else:
-        ax.axhspan(1 / start, 1 / end, color=GREY, zorder=0, linewidth=0, label=label)
+        ax.axhspan(1 / start, 1 / end, facecolor=GREY, edgecolor="0.7", zorder=0, linewidth=0.5, label=label)

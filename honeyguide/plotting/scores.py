@@ -28,7 +28,7 @@ def score_figure(
     Args:
         edges: Bin edges (num_bins + 1,).
         fractions: Per group (num_bins,); names that begin with ``background`` are filled lines, others dashed.
-        errors: Standard deviations of the fractions.
+        errors: Standard deviations of the fractions; drawn for the backgrounds alone where there are many groups.
         score: Name of the score.
         log: Logarithmic horizontal axis.
         title: Text above the axes, on the right.
@@ -37,13 +37,17 @@ def score_figure(
     with figure_style():
         figure = Figure()
         ax = figure.add_subplot()
+        crowded = len(fractions) > 8  # the bars of many signals would hide one another
+        width = 1.0 if crowded else 1.8
         for index, (name, values) in enumerate(fractions.items()):
             background = name.startswith("background")
             style: dict[str, Any] = {
                 "color": colour(index),
                 "linestyle": "-" if background else "--" if index < 10 else dashes(index),
             }
-            ax.stairs(values, edges, label=signal_label(name), linewidth=1.8, **style)
+            ax.stairs(values, edges, label=signal_label(name), linewidth=2.4 if background else width, **style)
+            if crowded and not background:
+                continue
             seen = values > 0
             ax.errorbar(
                 centres[seen], values[seen], errors[name][seen], fmt="none", ecolor=style["color"], elinewidth=1

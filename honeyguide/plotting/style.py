@@ -56,6 +56,7 @@ def save(figure: Figure, folder: Path, name: str) -> None:
     """Writes a figure as ``name.png`` and ``name.pdf``, without the time: the same figure has the same bytes."""
     with figure_style():
         figure.savefig(folder / f"{name}.png", dpi=120, metadata={"Software": None})
+        figure.set_layout_engine("none")  # the layout stands, and costs as much as the drawing
         figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None, "Producer": None, "Creator": None})
 
 
@@ -79,7 +80,7 @@ def legend(axes: Axes, *, location: Literal["upper left", "upper right"], outsid
     """Draws the legend inside the axes, or right of them where it has ``outside_from`` lines or more."""
     labels = axes.get_legend_handles_labels()[1]
     if len(labels) < outside_from:
-        axes.legend(loc=location, frameon=False)
+        axes.legend(loc=location, frameon=True, facecolor="white", edgecolor="none", framealpha=0.75)
         return
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
     if isinstance(axes.figure, Figure):
@@ -100,5 +101,5 @@ def signal_label(name: str) -> str:
 
 
 def slug(*words: str) -> str:
-    """Returns a file name made of the words: letters, digits and ``. = , + -`` stay, all else is ``-``."""
-    return "_".join(re.sub(r"[^A-Za-z0-9.=,+-]+", "-", word).strip("-") or "x" for word in words)
+    """Returns a file name made of the words: letters, digits and ``_ . = , + -`` stay, all else is ``-``."""
+    return "_".join(re.sub(r"[^A-Za-z0-9_.=,+-]+", "-", word).strip("-") or "x" for word in words)

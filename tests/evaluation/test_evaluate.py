@@ -137,7 +137,7 @@ def test_seeds_have_mean_and_spread_and_trainings_are_overlaid(tmp_path):
         *(
             f"overlay_{kind}_total_{signal}.{end}"
             for kind in ("roc", "sic")
-            for signal in (*(p.replace("_", "-") for p in POINTS), "all-signals")
+            for signal in (*POINTS, "all-signals")
             for end in ("png", "pdf")
         ),
     }
