@@ -89,7 +89,8 @@ class ModelInputsWriter:
         num_events: Events that will be appended in total, at least 1.
         spec: Says the shapes.
 
-    Use as a context manager. Leaving it without an error checks that all events have come.
+    Use as a context manager. Leaving it without an error checks that all events have come. Where the file can't be
+    written, a :class:`StoreError` says so.
     """
 
     def __init__(self, path: Path, *, num_events: int, spec: InputSpec) -> None:
@@ -120,9 +121,12 @@ class ModelInputsWriter:
             raise ValueError(f"{stop} events come to {self._path}, which was made for {self._num_events}")
         if stop == start:
             return
-        for name, dataset in self._datasets.items():
-            if dataset.size:
-                dataset[start:stop] = columns[name]
+        try:
+            for name, dataset in self._datasets.items():
+                if dataset.size:
+                    dataset[start:stop] = columns[name]
+        except (OSError, RuntimeError) as error:
+            raise self._not_written(error) from error
         self._written = stop
 
     def __enter__(self) -> ModelInputsWriter:
@@ -131,9 +135,16 @@ class ModelInputsWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except (OSError, RuntimeError) as error_of_close:  # h5py has either for a full disk
+            if kind is None:
+                raise self._not_written(error_of_close) from error_of_close
         if kind is None and self._written != self._num_events:
             raise ValueError(f"{self._written} of {self._num_events} events have come to {self._path}")
+
+    def _not_written(self, error: Exception) -> StoreError:
+        return StoreError("model inputs can't be written", where=self._path, got=error, hint="is the store full?")
 
 
 def write_spec(folder: Path, spec: InputSpec) -> None:

@@ -37,6 +37,8 @@ def preprocess(
 ) -> None:
     """Writes model inputs, their specification and the scalers into ``folder``; memory does not grow with the data.
 
+    Scalers are fitted, unweighted, on the objects that a model sees of the training events, and on nothing else.
+
     Args:
         shards: Event-store shards by sample name.
         folder: Existing folder; it gets ``spec.json``, ``scalers.json`` and ``<sample>/<split>.h5``.

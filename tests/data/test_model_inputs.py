@@ -1,6 +1,8 @@
 """Model inputs come back as written, through a map, and damage is named."""
 
 import itertools
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -153,3 +155,32 @@ def test_missing_and_foreign_files(tmp_path):
     (tmp_path / "text.h5").write_text("not HDF5" * 100)
     with pytest.raises(StoreError, match="damaged"):
         ModelInputs.open(tmp_path / "text.h5")
+
+
+_FULL = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from honeyguide.data.input_spec import Column, InputSpec
+from honeyguide.data.model_inputs import ModelInputsWriter
+from honeyguide.errors import StoreError
+folder, num_events = Path(sys.argv[1]), 5000
+column = Column(name="pt", feature="pt", kind="continuous")
+spec = InputSpec(level="jet", shape=(9,), columns=(column,), processes=("a",), generators=("b",))
+rows = {"objects": np.ones((num_events, 9, 1)), "mask": np.ones((num_events, 9)), "event": np.ones((num_events, 0))}
+names = ("event_id", "weight", "label", "process", "generator", "signal_point")
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    with ModelInputsWriter(folder / "train.h5", num_events=num_events, spec=spec) as writer:
+        writer.append(rows | {name: np.zeros(num_events) for name in names})
+except StoreError as error:
+    print("StoreError", error)
+"""
+
+
+@pytest.mark.parametrize("limit", [1000, 100_000])
+def test_full_store_is_an_error_that_names_the_file(tmp_path, limit):
+    command = [sys.executable, "-c", _FULL, str(tmp_path), str(limit)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "StoreError model inputs can't be written" in result.stdout, result.stderr
+    assert "train.h5" in result.stdout
