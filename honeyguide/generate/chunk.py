@@ -24,6 +24,7 @@ from honeyguide.io.lhco_hdf5 import MAX_PARTICLES, write_lhco
 
 FILE_NAMES: dict[EventFormat, str] = {"bead_csv": "events.csv", "lhco_hdf5": "events.h5"}
 RECORD = "generation.json"
+REFERENCES = ("Pythia 8.3: arXiv:2203.11601", "FastJet: arXiv:1111.6097", "anti-kT: arXiv:0802.1189")
 _MAX_PYTHIA_SEED = 899_999_999
 _MAX_BATCH = 200
 _PATIENCE = 5  # the acceptance is judged once this many events should have been accepted
@@ -123,6 +124,7 @@ def simulate(
         "label": int(generator.is_signal),
         "dark_hadrons": tally.dark_hadrons,
         "invisible_dark_hadrons": tally.invisible_dark_hadrons,
+        "references": list(REFERENCES),
         "versions": {"pythia": pythia.version, **{name: version(name) for name in ("pythia8mc", "fastjet", "numpy")}},
     }
     return SimulatedEvents(events, record)

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from honeyguide.generate.pythia import GeneratedParticles
 from honeyguide.generate.settings import BTagSettings, JetSettings
 
+# FastJet's banner would break progress bars; what it asks to cite stands in the record of every chunk
+fastjet.ClusterSequenceArea.set_fastjet_banner_stream(None)
+
 _ALGORITHMS = {
     "antikt": fastjet.antikt_algorithm,
     "cambridge_aachen": fastjet.cambridge_algorithm,

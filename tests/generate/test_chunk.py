@@ -13,7 +13,6 @@ import pytest
 from honeyguide.errors import ConfigError, DataError
 from honeyguide.generate.bead_csv import BEAD_HEADER
 from honeyguide.generate.chunk import SimulatedEvents, chunk_random, generate_chunk, simulate
-from honeyguide.generate.detector import detect
 from honeyguide.generate.jets import cluster, hadron_flavour, true_flavour
 from honeyguide.generate.pythia import PythiaGenerator
 from honeyguide.generate.settings import (
@@ -173,25 +172,6 @@ def test_biased_generation_is_undone_by_the_weights() -> None:
     assert abs(share["plain"] - share["biased"]) < 4 * error
     sums = [sample.record["accepted_cross_section_pb"] for sample in samples.values()]
     assert sums[0] == pytest.approx(sums[1], rel=0.4)
-
-
-def test_resolution_is_the_one_that_was_set() -> None:
-    # a detector that sees muons only and exactly, against one that smears by 10 %
-    nothing = ParticleResponse(efficiency=0.0, constant=0.0, max_abs_eta=5.0)
-    others = dict.fromkeys(("charged_hadrons", "electrons", "photons", "neutral_hadrons"), nothing)
-    trigger = TriggerSettings(min_leading_jet_pt=0)
-    particles = PythiaGenerator(WPRIME, seed=5).next_batch(400)
-    measured = []
-    for constant in (0.0, 0.1):
-        muons = ParticleResponse(efficiency=1.0, constant=constant, max_abs_eta=5.0, min_pt=0.0)
-        detector = DetectorSettings(**others, muons=muons, trigger=trigger)
-        seen = detect(particles, detector, np.random.default_rng(1))
-        order = ak.argsort(seen.eta)
-        measured.append(ak.to_numpy(ak.flatten(seen.pt[order])))
-    assert len(measured[0]) > 100
-    ratio = measured[1] / measured[0]
-    assert ratio.mean() == pytest.approx(1, abs=4 * 0.1 / np.sqrt(len(ratio)))
-    assert ratio.std() == pytest.approx(0.1, rel=4 / np.sqrt(2 * len(ratio)))
 
 
 def test_invisible_particles_are_not_seen(semi_visible_6: SimulatedEvents) -> None:

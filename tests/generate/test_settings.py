@@ -46,7 +46,7 @@ def test_part_of_a_response_can_be_given() -> None:
     assert detector.muons == default.muons
     assert detector.jets.radius == 0.4
     assert detector.jets.min_pt == default.jets.min_pt
-    with pytest.raises(ValidationError, match="photons.eficiency"):
+    with pytest.raises(ValidationError, match="eficiency"):
         DetectorSettings.model_validate_json('{"photons": {"eficiency": 0.5}}', strict=True)
 
 
