@@ -83,9 +83,8 @@ def parse_overrides(text: str) -> tuple[str, ...]:
     Raises:
         ConfigError: One is not of the form ``section.key=value``, or a key comes twice with different values.
     """
-    parts = re.findall(r"(?:[^,\[\]{}\"']|\[[^\]]*\]|\{[^}]*\}|\"[^\"]*\"|'[^']*')+", text)
     found: dict[str, str] = {}
-    for part in (item.strip() for item in parts):
+    for part in filter(None, (item.strip() for item in _split(text))):
         key, separator, value = part.partition("=")
         key, value = key.strip(), value.strip()
         if not separator or not re.fullmatch(r"[A-Za-z_][\w-]*(\.[\w-]+)+", key):
@@ -94,6 +93,23 @@ def parse_overrides(text: str) -> tuple[str, ...]:
             raise ConfigError(f"{key} is set twice", where="--set", got=text)
         found[key] = value
     return tuple(f"{key}={value}" for key, value in sorted(found.items()))
+
+
+def _split(text: str) -> list[str]:
+    """Returns the parts of ``text`` between the commas that stand outside of brackets and quotes."""
+    parts, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        else:
+            depth += (character in "[{") - (character in "]}")
+        if character == "," and depth == 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 class _FilesRead(dict[Path, Any]):
@@ -162,6 +178,7 @@ def _validated(path: Path, dataset_path: Path, raw_json: str, overrides: tuple[s
     raw["dataset"] = dataset
     for override in overrides:
         _apply(raw, override)
+    _complete(ExperimentSettings, raw)
     try:
         # strict JSON mode: lists become tuples, but "5" never becomes 5
         settings = ExperimentSettings.model_validate_json(json.dumps(raw, default=str), strict=True)
@@ -184,6 +201,16 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         node[last] = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError("the value is not YAML", where=f"--set {override}", got=text) from error
+
+
+def _complete(section: type[BaseModel], values: dict[str, Any]) -> None:
+    """Fills a section that is given in part with what its default has for the rest, in place."""
+    for name, field in section.model_fields.items():
+        given = values.get(name)
+        if isinstance(given, dict) and isinstance(field.default, BaseModel):
+            values[name] = _merged(field.default.model_dump(mode="json", exclude_unset=True), given)
+        if isinstance(given, dict) and isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            _complete(field.annotation, values[name])
 
 
 def _one_error(problems: list[ConfigError], path: Path) -> ConfigError:

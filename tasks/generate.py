@@ -28,8 +28,7 @@ class GenerateEventsTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore[mis
         law run GenerateEventsTask --config quickstart --branch 0 --set dataset.samples.qcd_no_mpi.generate.seed=7
 
     Outputs: ``events.csv`` (BEAD's format, GeV), ``events.h5`` (LHC Olympics format) and ``generation.json``
-    (cross section, acceptance, settings) of each chunk. A chunk's events depend on its sample's settings and its
-    number, not on how many chunks there are: asking for more events later keeps those that are there.
+    (cross section, acceptance, settings) of each chunk. Equal settings and seed give the same files to the last bit.
     """
 
     result_version = 1
@@ -51,11 +50,10 @@ class GenerateEventsTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore[mis
         return f"{self.branch_data.sample}-{self.branch_data.index}"
 
     def identity(self) -> dict[str, Any]:
-        """Returns what the chunk depends on: the sample's settings but for the total number, and the chunk."""
+        """Returns what the chunk depends on: the sample's settings, the detector, and the chunk."""
         dataset, chunk = self.experiment.settings.dataset, self.branch_data
-        generator = significant_values(dataset.samples[chunk.sample].generate)
-        generator.pop("events", None)
-        settings = {"generate": generator, "detector": significant_values(dataset.detector)}
+        generate = significant_values(dataset.samples[chunk.sample].generate)
+        settings = {"generate": generate, "detector": significant_values(dataset.detector)}
         own = {"settings": settings, "chunk": chunk.index, "num_events": chunk.num_events}
         return {**super().identity(), **own}
 
