@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,24 @@ from typing import Any
 import boost_histogram as bh
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from honeyguide.data.events import Collection, EventBlock
-from honeyguide.data.features import FEATURES, Feature
-from honeyguide.errors import ConfigError, DataError, nearest_name
+from honeyguide.data.features import Feature
+from honeyguide.data.model_inputs import list_inputs, read_spec
+from honeyguide.errors import DataError
+from honeyguide.evaluation.histogram_rows import (
+    Floats,
+    Key,
+    Rows,
+    input_rows,
+    input_sample,
+    known_feature,
+    store_features,
+    store_rows,
+    store_sample,
+)
 from honeyguide.evaluation.settings import HistogramSettings
-from honeyguide.io.event_store import EventStore
-from honeyguide.preprocess.derived import SOURCES, feature_values
 
-Floats = NDArray[np.float64]
-Key = tuple[str, str]
 SCHEMA = 1
-_NOT_FEATURES = frozenset({"id", "process", "generator", "signal_point", "label"})
 _MAX_INTEGER_BINS = 200
 
 
@@ -84,19 +89,38 @@ def fill_histograms(
         ConfigError: A feature of the settings is not in the store.
         DataError: A sample has no events, or no finite value of a feature.
     """
-    samples = {name: _sample(name, paths) for name, paths in shards.items()}
-    keys = _features(next(iter(shards.values()))[0], settings)
-    first = {name: _head(paths, keys, settings.range_events, num_events) for name, paths in shards.items()}
-    axes = {key: _axis(key, [values[key] for values in first.values()], settings) for key in keys}
-    histograms = {name: _fill(_blocks(paths, num_events), axes) for name, paths in shards.items()}
-    known = {key: _known(key) for key in keys}
-    result = HistogramSet(
-        edges={key: np.asarray(axis.edges) for key, axis in axes.items()},
-        axis_labels={key: feature.axis_label if feature else ": ".join(key) for key, feature in known.items()},
-        categories={key: feature.categories if feature else () for key, feature in known.items()},
-        samples=samples,
-        histograms=histograms,
-    )
+    samples = {name: store_sample(name, paths) for name, paths in shards.items()}
+    keys = store_features(next(iter(shards.values()))[0], settings)
+    features = {key: known_feature(key) for key in keys}
+    result = _fill_set(lambda name: store_rows(shards[name], keys, num_events), samples, features, settings)
+    write_histograms(result, folder)
+    return result
+
+
+def fill_input_histograms(
+    inputs: Path, split: str, folder: Path, *, settings: HistogramSettings, num_events: int = 16384
+) -> HistogramSet:
+    """Returns histograms of the scaled columns that a model sees, of all samples of a split; writes the same files.
+
+    Args:
+        inputs: Folder of PreprocessTask.
+        split: ``train``, ``validation`` or ``test``.
+        folder: Where to write; it exists.
+        settings: Binning; ``features`` does not apply, all columns are filled.
+        num_events: Events in memory at a time.
+
+    Raises:
+        DataError: The split has no events.
+    """
+    spec, paths = read_spec(inputs), list_inputs(inputs, split)
+    if not paths:
+        raise DataError(f"no sample has events in the split '{split}'", where=inputs)
+    samples = {name: input_sample(path, spec) for name, path in paths.items()}
+    # scaled columns have neither the unit nor the range of their feature
+    named = [("objects", column.name) for column in spec.columns]
+    named += [("event", column.name) for column in spec.event_columns]
+    features = {key: Feature(key[1], f"scaled {key[1]}") for key in named}
+    result = _fill_set(lambda name: input_rows(paths[name], spec, num_events), samples, features, settings)
     write_histograms(result, folder)
     return result
 
@@ -148,116 +172,83 @@ def _read(group: h5py.Group) -> FeatureHistogram:
     return FeatureHistogram(group["counts"][()], group["sumw"][()], group["sumw2"][()], int(group.attrs["nan"]))
 
 
-def _blocks(paths: Iterable[Path], num_events: int) -> Iterator[EventBlock]:
-    for path in paths:
-        with EventStore(path) as store:
-            yield from store.iter_blocks(num_events)
+@dataclass(frozen=True)
+class _Extent:
+    low: float
+    high: float
+    integer: bool
 
 
-def _sample(name: str, paths: Sequence[Path]) -> dict[str, Any]:
-    if not paths:
-        raise DataError(f"sample '{name}' has no event-store files")
-    with EventStore(paths[0]) as store:
-        info = store.sample
-    return {"process": info.process, "generator": info.generator, "label": info.label, "signal": info.signal_name}
+def _fill_set(
+    source: Callable[[str], Iterator[Rows]],
+    samples: dict[str, dict[str, Any]],
+    features: Mapping[Key, Feature] | Mapping[Key, Feature | None],
+    settings: HistogramSettings,
+) -> HistogramSet:
+    """Returns the filled histograms; ``source`` gives the rows of a sample, and is asked twice."""
+    extents = [_extents(source(name), settings) for name in samples]
+    axes = {
+        key: _axis(key, feature, [extent[key] for extent in extents if key in extent], settings.num_bins)
+        for key, feature in features.items()
+    }
+    return HistogramSet(
+        edges={key: np.asarray(axis.edges) for key, axis in axes.items()},
+        axis_labels={key: f.axis_label if f else ": ".join(key) for key, f in features.items()},
+        categories={key: f.categories if f else () for key, f in features.items()},
+        samples=samples,
+        histograms={name: _fill(source(name), axes) for name in samples},
+    )
 
 
-def _features(path: Path, settings: HistogramSettings) -> list[Key]:
-    """Returns the features to fill: those of the settings, or all of the store that have an order or few categories."""
-    with EventStore(path) as store:
-        stored = {name: [c for c in columns if c not in _NOT_FEATURES] for name, columns in store.columns.items()}
-    available = {name: list(columns) for name, columns in stored.items()}
-    for (collection, name), sources in SOURCES.items():
-        if all(group in stored and set(columns) <= set(stored[group]) for group, columns in sources.items()):
-            available[collection].append(name)
-    wanted: Mapping[str, Sequence[str]] = settings.features or available
-    for collection, names in wanted.items():
-        for allowed, name in [(available, collection), *((available.get(collection, []), name) for name in names)]:
-            if name not in allowed:
-                raise ConfigError(
-                    f"'{name}' is not in the event store",
-                    where=f"histograms.features.{collection}",
-                    allowed=", ".join(allowed),
-                    nearest=nearest_name(name, allowed),
-                )
-    keys = [(collection, name) for collection, names in wanted.items() for name in names]
-    return keys if settings.features else [key for key in keys if not _unordered(_known(key))]
-
-
-def _unordered(feature: Feature | None) -> bool:
-    return feature is not None and feature.kind == "category" and not feature.categories
-
-
-def _values(block: EventBlock, key: Key) -> tuple[Floats, NDArray[np.int64]]:
-    """Returns the values of a feature, and the index of the event that each is of."""
-    collection, name = key
-    size = len(block) if collection == "events" else len(block.collections[collection])
-    parent = None if collection == "events" else _parent_index(block.collections[collection])
-    values = feature_values(block, collection, name, index=np.arange(size), jet=parent)
-    return np.asarray(values, np.float64), _event_index(block, collection)
-
-
-def _parent_index(objects: Collection) -> NDArray[np.int64]:
-    return np.repeat(np.arange(len(objects.offsets) - 1), objects.counts)
-
-
-def _event_index(block: EventBlock, collection: str) -> NDArray[np.int64]:
-    if collection == "events":
-        return np.arange(len(block))
-    objects = block.collections[collection]
-    return _event_index(block, objects.parent)[_parent_index(objects)]
-
-
-def _head(paths: Sequence[Path], keys: Sequence[Key], limit: int, num_events: int) -> dict[Key, Floats]:
-    """Returns the values of all features in the first ``limit`` events."""
-    parts: dict[Key, list[Floats]] = {key: [] for key in keys}
+def _extents(blocks: Iterable[Rows], settings: HistogramSettings) -> dict[Key, _Extent]:
+    """Returns the central quantiles of each feature in the first events of a sample."""
+    parts: dict[Key, list[Floats]] = {}
     seen = 0
-    for block in _blocks(paths, min(num_events, limit)):
-        for key in keys:
-            values, event = _values(block, key)
-            parts[key].append(values[event < limit - seen])
+    for block in blocks:
+        for key, (values, event) in block.values.items():
+            parts.setdefault(key, []).append(values[(event < settings.range_events - seen) & np.isfinite(values)])
         seen += len(block)
-        if seen >= limit:
+        if seen >= settings.range_events:
             break
-    return {key: np.concatenate(values) if values else np.empty(0) for key, values in parts.items()}
+    tail = (1 - settings.coverage) / 2
+    extents = {}
+    for key, pieces in parts.items():
+        values = np.concatenate(pieces)
+        if len(values):
+            low, high = np.quantile(values, [tail, 1 - tail])
+            extents[key] = _Extent(float(low), float(high), bool(np.array_equal(values, np.rint(values))))
+    return extents
 
 
-def _axis(key: Key, samples: Sequence[Floats], settings: HistogramSettings) -> bh.axis.Axis:
+def _axis(key: Key, feature: Feature | None, extents: Sequence[_Extent], num_bins: int) -> bh.axis.Axis:
     """Returns the common axis: angles whole, categories and integers one bin each, all else central quantiles."""
-    finite = [values[np.isfinite(values)] for values in samples]
-    present = [values for values in finite if len(values)]
-    if not present:
+    if not extents:
         raise DataError(f"no sample has a finite value of {key[0]}.{key[1]}", hint="leave it out of the features")
-    feature = _known(key)
     if feature is not None and feature.categories:
         return bh.axis.Regular(len(feature.categories), -0.5, len(feature.categories) - 0.5)
     if feature is not None and feature.kind == "angle":
         # pi itself is a legal angle and belongs into the last bin
-        return bh.axis.Regular(settings.num_bins, -math.pi, math.nextafter(math.pi, 4))
-    tail = (1 - settings.coverage) / 2
-    quantiles = np.array([np.quantile(values, [tail, 1 - tail]) for values in present])
-    low, high = float(quantiles[:, 0].min()), float(quantiles[:, 1].max())
-    if all(np.array_equal(values, np.rint(values)) for values in present) and high - low < _MAX_INTEGER_BINS:
+        return bh.axis.Regular(num_bins, -math.pi, math.nextafter(math.pi, 4))
+    low, high = min(extent.low for extent in extents), max(extent.high for extent in extents)
+    if all(extent.integer for extent in extents) and high - low < _MAX_INTEGER_BINS:
         return bh.axis.Regular(int(high) - int(low) + 1, int(low) - 0.5, int(high) + 0.5)
     if high <= low:
         low, high = low - 0.5 * max(abs(low), 1), high + 0.5 * max(abs(high), 1)
-    width = (high - low) / settings.num_bins
-    return bh.axis.Regular(settings.num_bins, low, high + 1e-3 * width)
+    return bh.axis.Regular(num_bins, low, high + 1e-3 * (high - low) / num_bins)
 
 
-def _fill(blocks: Iterable[EventBlock], axes: Mapping[Key, bh.axis.Axis]) -> dict[Key, FeatureHistogram]:
+def _fill(blocks: Iterable[Rows], axes: Mapping[Key, bh.axis.Axis]) -> dict[Key, FeatureHistogram]:
     weighted = {key: bh.Histogram(axis, storage=bh.storage.Weight()) for key, axis in axes.items()}
     counts = {key: bh.Histogram(axis, storage=bh.storage.Int64()) for key, axis in axes.items()}
     nan = dict.fromkeys(axes, 0)
     for block in blocks:
-        weight = np.asarray(block.events["weight"], np.float64)
         for key in axes:
-            values, event = _values(block, key)
+            values, event = block.values[key]
             missing = np.isnan(values)
             nan[key] += int(missing.sum())
             if missing.any():  # the library would count them as overflow
                 values, event = values[~missing], event[~missing]
-            weighted[key].fill(values, weight=weight[event])
+            weighted[key].fill(values, weight=block.weight[event])
             counts[key].fill(values)
     return {
         key: FeatureHistogram(
@@ -268,7 +259,3 @@ def _fill(blocks: Iterable[EventBlock], axes: Mapping[Key, bh.axis.Axis]) -> dic
         )
         for key in axes
     }
-
-
-def _known(key: Key) -> Feature | None:
-    return FEATURES.get(key[0], {}).get(key[1])

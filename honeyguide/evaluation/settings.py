@@ -59,7 +59,7 @@ class HistogramSettings(Settings):
     """Collection (``events``, ``jets``, ``constituents``, ...) to the features to fill; empty: all of the store."""
     coverage: float = Field(0.995, gt=0.5, le=1)
     """Central fraction of each sample that the axis of a continuous feature covers; the rest is under- and overflow."""
-    range_events: int = Field(50_000, ge=1)
+    range_events: int = Field(10_000, ge=1)
     """Events of each sample, from its beginning, that set the axes."""
     weighted: bool = True
     """Draw the weighted histograms; both are always filled."""

@@ -15,7 +15,8 @@ from honeyguide.errors import ConfigError, nearest_name
 from honeyguide.plotting.style import colour, dashes, figure_style, header, save, signal_label, slug
 
 if TYPE_CHECKING:
-    from honeyguide.evaluation.histograms import HistogramSet, Key
+    from honeyguide.evaluation.histogram_rows import Key
+    from honeyguide.evaluation.histograms import HistogramSet
     from honeyguide.evaluation.settings import HistogramSettings
 
 Floats = NDArray[np.float64]

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from honeyguide.data.events import Collection, EventBlock
+from honeyguide.data.input_spec import Column, InputSpec
+from honeyguide.data.model_inputs import ModelInputsWriter, write_spec
 from honeyguide.data.sample import SampleInfo
 from honeyguide.errors import ConfigError, DataError
-from honeyguide.evaluation.histograms import fill_histograms, read_histograms
+from honeyguide.evaluation.histograms import fill_histograms, fill_input_histograms, read_histograms
 from honeyguide.evaluation.settings import HistogramSettings
 from honeyguide.io.event_store import EventStore, EventStoreWriter
 
@@ -194,3 +196,43 @@ def test_a_wrong_feature_or_an_empty_sample_is_a_readable_error(shards, tmp_path
 def test_only_the_wanted_features_are_filled(shards, tmp_path):
     result = fill_histograms(shards, tmp_path, settings=HistogramSettings(features={"jets": ("pt", "mass")}))
     assert list(result.edges) == [("jets", "pt"), ("jets", "mass")]
+
+
+def test_model_inputs_are_filled_without_their_padding(tmp_path):
+    spec = InputSpec(
+        level="jet",
+        shape=(3,),
+        columns=(Column(name="pt", feature="pt", kind="continuous"), Column(name="b", feature="btag", kind="binary")),
+        event_columns=(Column(name="met", feature="met", kind="continuous"),),
+        processes=("qcd", "svj"),
+        generators=("pythia",),
+        signal_points=("mass=1",),
+    )
+    rng = np.random.default_rng(0)
+    (tmp_path / "inputs").mkdir()
+    write_spec(tmp_path / "inputs", spec)
+    mask = rng.random((50, 3)) < 0.6
+    objects = np.where(mask[..., None], rng.normal(0, 1, (50, 3, 2)), 0).astype(np.float32)
+    objects[..., 1] = mask * rng.integers(0, 2, (50, 3))
+    weight, met = rng.exponential(1, 50), rng.normal(0, 1, (50, 1)).astype(np.float32)
+    codes = dict.fromkeys(("label", "process", "signal_point"), np.zeros(50, int))
+    with ModelInputsWriter(tmp_path / "inputs" / "svj" / "test.h5", num_events=50, spec=spec) as writer:
+        writer.append(
+            {"objects": objects, "mask": mask, "event": met, "event_id": np.arange(50), "weight": weight}
+            | codes
+            | {"label": np.ones(50, int), "process": np.ones(50, int), "generator": np.zeros(50, int)}
+        )
+    settings = HistogramSettings(coverage=1)
+    result = fill_input_histograms(tmp_path / "inputs", "test", tmp_path, settings=settings, num_events=7)
+    info = {"process": "svj", "generator": "pythia", "label": "signal", "signal": "mass=1"}
+    assert result.samples == {"svj": info}
+    pt, met_histogram = (result.histograms["svj"][key] for key in (("objects", "pt"), ("event", "met")))
+    np.testing.assert_array_equal(
+        pt.counts[1:-1], np.histogram(objects[mask][:, 0].astype(float), result.edges["objects", "pt"])[0]
+    )
+    assert pt.counts.sum() == mask.sum()
+    assert pt.sumw.sum() == pytest.approx(weight @ mask.sum(1))
+    assert met_histogram.sumw.sum() == pytest.approx(weight.sum())
+    assert result.axis_labels["objects", "pt"] == "scaled pt"
+    with pytest.raises(DataError, match="no sample has events in the split 'train'"):
+        fill_input_histograms(tmp_path / "inputs", "train", tmp_path, settings=settings)
