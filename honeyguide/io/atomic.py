@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -16,7 +17,9 @@ from typing import Any
 from honeyguide.errors import StoreError
 
 MANIFEST = "manifest.json"
-_PARTIAL = ".partial-"
+_PARTIAL = ".partial~"
+_SEPARATOR = "~"  # no host name has it: node-1's leftovers must not be taken for those of process 1 of node
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -30,40 +33,41 @@ def atomic_folder(path: Path, *, metadata: Mapping[str, Any] | None = None) -> I
     Raises:
         StoreError: The folder can't be written (read-only or full store).
     """
-    partial = path.with_name(f".{path.name}{_PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    partial = _partial(path)
     try:
-        remove_leftovers(path)
-        partial.mkdir(parents=True)
-        yield partial
-        _write_manifest(partial, metadata or {})
-        _replace_folder(partial, path)
-    except OSError as error:
-        if error.filename is None or _inside(partial.parent, error.filename):
-            raise _store_error(path, error) from error
-        raise
+        with _all_errors(path):
+            remove_leftovers(path)
+            partial.mkdir(parents=True)
+        with _errors_of_the_store(path, partial):
+            yield partial
+        with _all_errors(path):
+            _write_manifest(partial, metadata or {})
+            _replace_folder(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path``; what is written there replaces ``path`` when the block ends without an error.
+    """Yields a temporary path beside ``path``; what is written there replaces ``path`` when the block ends well.
 
     Raises:
         StoreError: The file can't be written.
     """
-    partial = path.with_name(f".{path.name}{_PARTIAL}{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+    partial = _partial(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path)
-        yield partial
-        _flush(partial)
-        os.replace(partial, path)
-        _flush(path.parent)
-    except OSError as error:
-        raise _store_error(path, error) from error
+        with _all_errors(path):
+            remove_leftovers(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with _errors_of_the_store(path, partial):
+            yield partial
+        with _all_errors(path):
+            _flush(partial)
+            partial.replace(path)
+            _flush(path.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -73,7 +77,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
         StoreError: There is no manifest, or it can't be read.
     """
     try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+        manifest = json.loads((path / MANIFEST).read_text())
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+            raise ValueError("it does not list files")
     except (OSError, ValueError) as error:
         raise StoreError(
             "this output has no readable manifest", where=path, got=error, hint="remove the folder and run again"
@@ -86,7 +92,7 @@ def is_complete(path: Path) -> bool:
     try:
         files = read_manifest(path)["files"]
         return all((path / name).stat().st_size == entry["size"] for name, entry in files.items())
-    except (StoreError, OSError, KeyError):
+    except (StoreError, OSError, KeyError, TypeError):
         return False
 
 
@@ -114,14 +120,26 @@ def file_hash(path: Path) -> str:
 
 def remove_leftovers(path: Path) -> None:
     """Removes the temporary files and folders of ``path`` that dead processes of this machine left behind."""
-    prefix = f".{path.name}{_PARTIAL}{socket.gethostname()}-"
-    for leftover in path.parent.glob(f"{prefix}*"):
-        pid = leftover.name.removeprefix(prefix).split("-")[0]
-        if pid.isdigit() and int(pid) != os.getpid() and not _alive(int(pid)):
+    if not path.parent.is_dir():
+        return
+    prefix = _prefix(path)
+    for leftover in path.parent.iterdir():
+        pid = leftover.name.removeprefix(prefix).split(_SEPARATOR)[0]
+        if not leftover.name.startswith(prefix) or not pid.isdigit():
+            continue
+        if int(pid) != os.getpid() and not _alive(int(pid)):
             if leftover.is_dir():
                 shutil.rmtree(leftover, ignore_errors=True)
             else:
                 leftover.unlink(missing_ok=True)
+
+
+def _prefix(path: Path) -> str:
+    return f".{path.name}{_PARTIAL}{socket.gethostname()}{_SEPARATOR}"
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{_prefix(path)}{os.getpid()}{_SEPARATOR}{uuid.uuid4().hex[:8]}")
 
 
 def _write_manifest(folder: Path, metadata: Mapping[str, Any]) -> None:
@@ -141,10 +159,16 @@ def _write_manifest(folder: Path, metadata: Mapping[str, Any]) -> None:
 def _replace_folder(partial: Path, path: Path) -> None:
     if path.is_dir():
         # what stands there is incomplete (a complete output is not written again): out of the way first
-        old = partial.with_name(partial.name + "-old")
-        os.replace(path, old)
+        old = partial.with_name(f"{partial.name}{_SEPARATOR}old")
+        path.replace(old)
+        try:
+            partial.replace(path)
+        except OSError:
+            old.replace(path)
+            raise
         shutil.rmtree(old, ignore_errors=True)
-    os.replace(partial, path)
+    else:
+        partial.replace(path)
     _flush(path.parent)
 
 
@@ -152,6 +176,10 @@ def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        # some network file systems can't flush folders
+        if not (path.is_dir() and error.errno in (errno.EINVAL, errno.ENOTSUP, errno.EBADF)):
+            raise
     finally:
         os.close(descriptor)
 
@@ -166,8 +194,24 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def _inside(folder: Path, filename: object) -> bool:
-    return str(filename).startswith(str(folder))
+@contextlib.contextmanager
+def _all_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _store_error(path, error) from error
+
+
+@contextlib.contextmanager
+def _errors_of_the_store(path: Path, partial: Path) -> Iterator[None]:
+    """Turns errors of writing into a StoreError, and lets others pass: the block reads its inputs too."""
+    try:
+        yield
+    except OSError as error:
+        inside = error.filename is not None and Path(str(error.filename)).is_relative_to(partial)
+        if inside or error.errno in _WRITE_ERRORS:
+            raise _store_error(path, error) from error
+        raise
 
 
 def _store_error(path: Path, error: OSError) -> StoreError:

@@ -1,7 +1,8 @@
 """BEAD's CSV: one event per row, ragged, read in blocks.
 
 A row is ``weight, met, met_phi, njets``, for each jet ``npart, btag``, and for each of its constituents
-``pdg_id, pt, eta, phi`` (GeV, rad). A header line, a byte order mark, blank lines, spaces, and empty cells after the last one are allowed.
+``pdg_id, pt, eta, phi`` (GeV, rad). A header line, a byte order mark, blank lines, spaces, and empty cells after the
+last one are allowed.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def _to_events(columns: Columns, tally: Tally, first_id: int) -> EventBlock:
     jet = columns.jet[:, :num_jets]
     momentum = columns.momentum[:, :num_constituents]
     wrap_angles(momentum[2])
-    pt, eta, phi, mass = sum_constituents(momentum, jet[0])
+    pt, eta, phi, mass = sum_constituents(momentum, jet[0], columns.work[:, :num_constituents])
     return EventBlock(
         events={
             "id": row[0] + first_id,

@@ -47,11 +47,15 @@ LARGEST_ETA = 50.0
 LARGEST_ANGLE = 1e4
 """rad; larger ones have no digits left for the angle after their turns are taken away."""
 LARGEST_WEIGHT = 1e300
-_LARGEST_INTEGER = 2147483647.0
+LARGEST_INTEGER = 2147483647.0
+"""Of counts and PDG ids, which are int32."""
 
 _WEIGHT, _MET, _ANGLE, _COUNT, _BTAG, _PDG_ID, _PT, _ETA = range(8)
-_EVENT_KINDS = (_WEIGHT, _MET, _ANGLE, _COUNT)
-_CONSTITUENT_KINDS = (_PDG_ID, _PT, _ETA, _ANGLE)
+_EVENT_CELLS = (_WEIGHT, _MET, _ANGLE, _COUNT)
+_JET_CELLS = (_COUNT, _BTAG)
+_CONSTITUENT_CELLS = (_PDG_ID, _PT, _ETA, _ANGLE)
+
+Integers = NDArray[np.int64]
 
 
 class Cells(NamedTuple):
@@ -75,6 +79,8 @@ class Columns(NamedTuple):
     pdg_id: NDArray[np.int32]
     momentum: NDArray[np.float64]
     """(3, constituents): pt [GeV], eta, phi [rad]."""
+    work: NDArray[np.float64]
+    """(4, constituents): for the sums over constituents."""
 
 
 class Tally(NamedTuple):
@@ -103,6 +109,7 @@ def make_columns(num_bytes: int) -> Columns:
         jet=np.empty((2, jets), np.int64),
         pdg_id=np.empty(constituents, np.int32),
         momentum=np.empty((3, constituents)),
+        work=np.empty((4, constituents)),
     )
 
 
@@ -112,7 +119,7 @@ def make_tally() -> Tally:
 
 
 @compiled
-def sort_rows(cells, num_lines, columns, tally):  # type: ignore[no-untyped-def]
+def sort_rows(cells: Cells, num_lines: int, columns: Columns, tally: Tally) -> None:
     """Fills ``columns`` and ``tally`` from the first ``num_lines`` lines of ``cells``.
 
     Rejected rows leave nothing in ``columns``; empty cells at the end of a row are padding, and lines of nothing but
@@ -142,16 +149,18 @@ def sort_rows(cells, num_lines, columns, tally):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _sort_row(cells, begin, end, columns, used):  # type: ignore[no-untyped-def]
+def _sort_row(cells: Cells, begin: int, end: int, columns: Columns, used: Integers) -> tuple[int, int]:
     """Returns (reason, its cell); adds the row of the cells ``begin:end`` to ``columns`` if it is accepted."""
-    values = cells.values
+    values, kinds = cells.values, cells.kinds
     event = used[0]
     for column in range(4):
-        reason = _judge_cell(cells, begin + column, end, _EVENT_KINDS[column])
+        cell = begin + column
+        reason = _judge(kinds[cell], values[cell], _EVENT_CELLS[column]) if cell < end else TOO_FEW_CELLS
         if reason != ACCEPTED:
-            return reason, begin + column
-        if column < 3:
-            columns.event[column, event] = values[begin + column]
+            return reason, cell
+    columns.event[0, event] = values[begin]
+    columns.event[1, event] = values[begin + 1]
+    columns.event[2, event] = values[begin + 2]
     num_jets = np.int64(values[begin + 3])
     columns.row[1, event] = num_jets
     cell = begin + 4
@@ -164,35 +173,34 @@ def _sort_row(cells, begin, end, columns, used):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _sort_jet(cells, cell, end, columns, used):  # type: ignore[no-untyped-def]
-    """Returns (reason, the next cell or the bad one); adds the jet that begins at ``cell`` to ``columns``."""
-    reason = _judge_cell(cells, cell, end, _COUNT)
-    if reason != ACCEPTED:
-        return reason, cell
-    reason = _judge_cell(cells, cell + 1, end, _BTAG)
-    if reason != ACCEPTED:
-        return reason, cell + 1
+def _sort_jet(cells: Cells, begin: int, end: int, columns: Columns, used: Integers) -> tuple[int, int]:
+    """Returns (reason, the next cell or the bad one); adds the jet that begins at ``begin`` to ``columns``."""
     values, kinds = cells.values, cells.kinds
     pdg_ids, momentum = columns.pdg_id, columns.momentum
-    count = np.int64(values[cell])
+    for column in range(2):
+        cell = begin + column
+        reason = _judge(kinds[cell], values[cell], _JET_CELLS[column]) if cell < end else TOO_FEW_CELLS
+        if reason != ACCEPTED:
+            return reason, cell
+    count = np.int64(values[begin])
     columns.jet[0, used[1]] = count
-    columns.jet[1, used[1]] = np.int64(values[cell + 1])
-    cell += 2
-    begin = cell
+    columns.jet[1, used[1]] = np.int64(values[begin + 1])
+    cell = begin + 2
     first = used[2]
-    for constituent in range(first, first + min(count, (end - cell) // 4)):
+    whole = min(count, (end - cell) // 4)
+    for constituent in range(first, first + whole):
         pdg_id, pt, eta, phi = values[cell], values[cell + 1], values[cell + 2], values[cell + 3]
-        numbers = kinds[cell] | kinds[cell + 1] | kinds[cell + 2] | kinds[cell + 3]
+        unusual = kinds[cell] | kinds[cell + 1] | kinds[cell + 2] | kinds[cell + 3]
         in_range = 0.0 <= pt <= LARGEST_MOMENTUM and abs(eta) <= LARGEST_ETA and abs(phi) <= LARGEST_ANGLE
-        integer = abs(pdg_id) <= _LARGEST_INTEGER and math.floor(pdg_id) == pdg_id
-        if numbers != EXACT or not in_range or not integer:
+        integer = abs(pdg_id) <= LARGEST_INTEGER and np.float64(np.int64(pdg_id)) == pdg_id
+        if unusual or not in_range or not integer:
             return _find_bad_cell(cells, cell, end)
         pdg_ids[constituent] = np.int32(pdg_id)
         momentum[0, constituent] = pt
         momentum[1, constituent] = eta
         momentum[2, constituent] = phi
         cell += 4
-    if cell < begin + 4 * count:
+    if whole < count:
         return _find_bad_cell(cells, cell, end)  # the row ends within this constituent
     used[1] += 1
     used[2] = first + count
@@ -200,46 +208,38 @@ def _sort_jet(cells, cell, end, columns, used):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _find_bad_cell(cells, cell, end):  # type: ignore[no-untyped-def]
-    """Returns (reason, cell) of the first bad cell of the constituent that begins at ``cell``."""
+def _find_bad_cell(cells: Cells, begin: int, end: int) -> tuple[int, int]:
+    """Returns (reason, cell) of the first bad cell of the constituent that begins at ``begin``."""
     for column in range(4):
-        reason = _judge_cell(cells, cell + column, end, _CONSTITUENT_KINDS[column])
+        cell = begin + column
+        if cell >= end:
+            return TOO_FEW_CELLS, cell
+        reason = _judge(cells.kinds[cell], cells.values[cell], _CONSTITUENT_CELLS[column])
         if reason != ACCEPTED:
-            return reason, cell + column
-    return ACCEPTED, cell
+            return reason, cell
+    return ACCEPTED, begin
 
 
 @compiled
-def _judge_cell(cells, cell, end, kind):  # type: ignore[no-untyped-def]
-    """Returns the reason against this cell as a cell of this kind, or ACCEPTED."""
-    if cell >= end:
-        return TOO_FEW_CELLS
-    found = cells.kinds[cell]
-    if found == EXACT:
-        return _judge_number(cells.values[cell], kind)
-    if found == EMPTY:
-        return EMPTY_CELL
-    return NAN_OR_INFINITE if found == NON_FINITE else NOT_NUMERIC
-
-
-@compiled
-def _judge_number(value, kind):  # type: ignore[no-untyped-def]
-    """Returns the reason against this number in a cell of this kind, or ACCEPTED."""
+def _judge(kind: int, value: float, wanted: int) -> int:
+    """Returns the reason against a cell of this kind and value where ``wanted`` is expected, or ACCEPTED."""
+    if kind != EXACT:
+        return EMPTY_CELL if kind == EMPTY else NAN_OR_INFINITE if kind == NON_FINITE else NOT_NUMERIC
     reason = ACCEPTED
-    if kind in (_PT, _MET):
+    if wanted in (_PT, _MET):
         if value < 0:
-            reason = NEGATIVE_PT if kind == _PT else NEGATIVE_MET
+            reason = NEGATIVE_PT if wanted == _PT else NEGATIVE_MET
         elif value > LARGEST_MOMENTUM:
             reason = OUT_OF_RANGE
-    elif kind == _PDG_ID:
-        if abs(value) > _LARGEST_INTEGER or math.floor(value) != value:
+    elif wanted == _PDG_ID:
+        if abs(value) > LARGEST_INTEGER or math.floor(value) != value:
             reason = BAD_PDG_ID
-    elif kind == _COUNT:
-        if value < 0 or value > _LARGEST_INTEGER or math.floor(value) != value:
+    elif wanted == _COUNT:
+        if value < 0 or value > LARGEST_INTEGER or math.floor(value) != value:
             reason = BAD_COUNT
-    elif kind == _BTAG:
-        if value != 0 and value != 1:
+    elif wanted == _BTAG:
+        if value not in (0, 1):
             reason = BAD_BTAG
-    elif abs(value) > (LARGEST_ETA if kind == _ETA else LARGEST_ANGLE if kind == _ANGLE else LARGEST_WEIGHT):
+    elif abs(value) > (LARGEST_ETA if wanted == _ETA else LARGEST_ANGLE if wanted == _ANGLE else LARGEST_WEIGHT):
         reason = OUT_OF_RANGE
     return reason

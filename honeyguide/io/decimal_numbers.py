@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from decimal import Decimal
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from honeyguide.io.compiled import compiled
 
 EXACT, INEXACT, EMPTY, NOT_A_NUMBER, NON_FINITE = range(5)
-"""What :func:`parse_number` found. INEXACT: right to about 1e-15; ``float`` has to be asked for the last bit."""
+"""What :func:`parse_number` found. INEXACT: a number, but ``float`` has to be asked for its value."""
 
 _LARGEST_TABLE_EXPONENT = 60
 _MANTISSA_DIGITS = 19  # all of them fit into 64 bits
@@ -168,9 +167,9 @@ def _scale(mantissa, exponent):  # type: ignore[no-untyped-def]
     if mantissa == np.uint64(0):
         return 0.0, True
     if exponent < -_LARGEST_TABLE_EXPONENT or exponent > _LARGEST_TABLE_EXPONENT:
-        return np.float64(mantissa) * math.pow(10.0, np.float64(exponent)), False
-    high = np.float64(mantissa & np.uint64(0xFFFFFFFFFFFFF800))
-    low = np.float64(mantissa & np.uint64(0x7FF))
+        return 0.0, False
+    high = np.float64(mantissa)
+    low = np.float64(np.int64(mantissa - np.uint64(high)))  # the difference wraps around to the right signed number
     power_high = _POWERS[_LARGEST_TABLE_EXPONENT + exponent, 0]
     power_low = _POWERS[_LARGEST_TABLE_EXPONENT + exponent, 1]
     product = high * power_high

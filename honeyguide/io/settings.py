@@ -16,4 +16,4 @@ class ReaderSettings(Settings):
     """Layout of the files. ``bead_csv``: ``weight, met, met_phi, njets, {npart, btag, {pid, pt, eta, phi} ..} ..``."""
     tolerance: float = Field(0.0, ge=0.0, le=1.0)
     """Fraction of the rows of a file that may be rejected (malformed, not finite) before that is an error."""
-    block_bytes: int = insignificant(2**21, ge=16, description="Bytes that are parsed at once; memory grows with it.")
+    block_bytes: int = insignificant(2**20, ge=16, description="Bytes that are parsed at once; memory grows with it.")
