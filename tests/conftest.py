@@ -6,6 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
+
+import models
+
+# shapes in annotations are checked in tests alone; before anything imports these modules
+_CHECKED = ["honeyguide.nn", "honeyguide.losses", "honeyguide.data.batch"]
+_CHECKED += [f"{package}.model" for package in models.REGISTRY.values()]
+install_import_hook(_CHECKED, "beartype.beartype")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -11,7 +11,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, ReduceLROnP
 
 from honeyguide.training.settings import TrainingSettings
 
-_MIN_LEARNING_RATE = 1e-6
+_SMALLEST_FACTOR = 1e-3  # of the first learning rate
 
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], Callable[[TrainingSettings], dict[str, Any]]]] = {
     "adamw": (torch.optim.AdamW, lambda _: {"fused": True}),
@@ -37,7 +37,7 @@ def make_schedule(optimizer: torch.optim.Optimizer, settings: TrainingSettings) 
             optimizer,
             factor=settings.scheduler_factor,
             patience=settings.scheduler_patience,
-            min_lr=min(_MIN_LEARNING_RATE, settings.learning_rate),
+            min_lr=_SMALLEST_FACTOR * settings.learning_rate,
         )
         return plateau.step
     if settings.scheduler == "cosine":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Protocol
@@ -69,7 +70,7 @@ class TerminalProgress:
             disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
-        self._num_epochs = 0
+        self._num_epochs, self._num_events, self._started = 0, 0, 0.0
 
     def __enter__(self) -> TerminalProgress:
         self._bar.start()
@@ -80,15 +81,16 @@ class TerminalProgress:
 
     def start(self, *, num_epochs: int, num_events: int) -> None:
         """Shows an empty bar."""
-        self._num_epochs = num_epochs
+        self._num_epochs, self._started = num_epochs, time.perf_counter()
         self._task = self._bar.add_task(f"epoch 1/{num_epochs}", total=num_epochs * num_events, rate="", terms="")
 
     def batch(self, num_events: int) -> None:
         """Advances the bar."""
         if self._task is None:
             return
-        speed = self._bar.tasks[self._task].speed
-        self._bar.update(self._task, advance=num_events, rate=f"{speed:,.0f} events/s" if speed else "")
+        self._num_events += num_events
+        rate = self._num_events / max(time.perf_counter() - self._started, 1e-9)
+        self._bar.update(self._task, advance=num_events, rate=f"{rate:,.0f} events/s")
 
     def epoch(self, record: Mapping[str, Any]) -> None:
         """Shows the epoch's terms."""

@@ -1,0 +1,191 @@
+"""The contract that every model family keeps, at every level of inputs and in every variant of its config."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+
+import models
+from honeyguide.data.batch import Batch
+from honeyguide.nn.model import Model, weighted_sum
+from honeyguide.training.weights import load_model, save_weights, write_description
+from tests.planted import make_spec
+
+VARIANTS = {
+    "vae": [
+        {"encoder": encoder, "posterior": posterior, "hidden": [24, 12], "channels": [6, 4], "latent_dim": 5, **style}
+        for encoder in ("dense", "conv")
+        for posterior, style in (
+            ("none", {"reconstruction": "l1"}),
+            ("gaussian", {"normalization": "batch"}),
+            ("gaussian", {"normalization": "layer", "dropout": 0.2, "reconstruction": "huber", "activation": "silu"}),
+        )
+    ],
+}
+SPECS = {
+    "event": make_spec("event", shape=(1,), num_features=4, num_event_features=0),
+    "event, one feature": make_spec("event", shape=(1,), num_features=1, num_event_features=0),
+    "jet": make_spec("jet", shape=(3,), num_features=4, num_event_features=2),
+    "constituent": make_spec("constituent", shape=(2, 4), num_features=5, num_event_features=1),
+}
+CASES = [
+    pytest.param(family, variant, level, id=f"{family}-{number}-{level}")
+    for family, variants in VARIANTS.items()
+    for number, variant in enumerate(variants)
+    for level in SPECS
+]
+NUM_EVENTS = 12
+for_all_cases = pytest.mark.parametrize(("family", "variant", "level"), CASES)
+
+
+def test_every_family_has_variants_here():
+    assert set(VARIANTS) == set(models.REGISTRY)
+
+
+def make_batch(level: str, seed: int = 0, num_events: int = NUM_EVENTS) -> Batch:
+    spec = SPECS[level]
+    torch.manual_seed(seed)
+    mask = torch.rand(num_events, spec.num_objects) < 0.7
+    mask[0] = True
+    objects = torch.randn(num_events, spec.num_objects, spec.num_features)
+    return Batch(
+        objects=objects.masked_fill(~mask[..., None], 0),
+        mask=mask,
+        event=torch.randn(num_events, spec.num_event_features),
+        weight=torch.ones(num_events),
+        label=torch.zeros(num_events, dtype=torch.int64),
+        generator=torch.arange(num_events) % 2,
+        event_id=torch.arange(num_events),
+    )
+
+
+def make_model(family: str, variant: dict, level: str, seed: int = 0) -> Model:
+    torch.manual_seed(seed)
+    return models.build(models.parse({"family": family, **variant}), SPECS[level])
+
+
+def results(model: Model, batch: Batch) -> torch.Tensor:
+    """All scores and latents, one row per event."""
+    with torch.inference_mode():
+        return torch.cat([torch.stack(list(model.score(batch).values()), 1), model.latent(batch)], 1)
+
+
+@for_all_cases
+def test_terms_are_finite_scalars_named_as_in_the_config(family, variant, level):
+    model = make_model(family, variant, level)
+    terms = model.loss(make_batch(level))
+    assert list(terms) == list(model.config.terms)
+    assert all(value.shape == () and torch.isfinite(value) for value in terms.values())
+
+
+@for_all_cases
+def test_the_gradient_reaches_every_parameter(family, variant, level):
+    model = make_model(family, variant, level)
+    weighted_sum(model.loss(make_batch(level)), model.config.terms).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert torch.isfinite(parameter.grad).all(), name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@for_all_cases
+def test_every_term_is_weighted_by_the_events(family, variant, level):
+    model, batch = make_model(family, variant, level).eval(), make_batch(level)
+    weight = torch.rand(NUM_EVENTS)
+    per_event = model.score(batch)
+    for name, value in model.loss(replace(batch, weight=weight)).items():
+        torch.testing.assert_close(value, (weight * per_event[name]).mean())
+
+
+@for_all_cases
+def test_scores_and_latents_have_one_row_per_event(family, variant, level):
+    model, batch = make_model(family, variant, level).eval(), make_batch(level)
+    scores, latent = model.outputs(batch)
+    assert {"total", *model.config.terms} <= set(scores)
+    assert all(score.shape == (NUM_EVENTS,) and torch.isfinite(score).all() for score in scores.values())
+    assert latent.shape == (NUM_EVENTS, variant["latent_dim"])
+    assert torch.equal(latent, model.latent(batch))
+    expected = sum(weight * scores[name] for name, weight in model.config.terms.items())
+    torch.testing.assert_close(scores["total"], expected)
+
+
+@for_all_cases
+def test_padded_slots_have_no_effect(family, variant, level):
+    model, batch = make_model(family, variant, level), make_batch(level)
+    padded = ~batch.mask[..., None]
+    for fill in (123.0, torch.nan):
+        other = replace(batch, objects=batch.objects.masked_fill(padded, fill))
+        torch.manual_seed(5)
+        one = model.train().loss(batch)
+        torch.manual_seed(5)
+        assert all(torch.equal(one[name], value) for name, value in model.loss(other).items())
+        model.eval()
+        assert torch.equal(results(model, batch), results(model, other))
+
+
+@for_all_cases
+def test_events_without_objects_are_finite(family, variant, level):
+    model, batch = make_model(family, variant, level), make_batch(level)
+    empty = replace(batch, mask=torch.zeros_like(batch.mask), objects=torch.zeros_like(batch.objects))
+    total = weighted_sum(model.loss(empty), model.config.terms)
+    total.backward()
+    assert torch.isfinite(total)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    assert torch.isfinite(results(model.eval(), empty)).all()
+
+
+@for_all_cases
+def test_an_event_scores_the_same_in_any_batch_and_at_any_time(family, variant, level):
+    model, batch = make_model(family, variant, level).eval(), make_batch(level)
+    whole = results(model, batch)
+    assert torch.equal(whole, results(model, batch))
+    alone = Batch(**{name: value[3:4] for name, value in vars(batch).items()})
+    torch.testing.assert_close(results(model, alone), whole[3:4], rtol=1e-4, atol=1e-5)
+
+
+@for_all_cases
+def test_saved_and_loaded_it_is_the_same(family, variant, level, tmp_path):
+    model, batch = make_model(family, variant, level), make_batch(level)
+    model.loss(batch)  # moves running averages away from their start
+    save_weights(model.state_dict(), tmp_path / "best.safetensors")
+    write_description(model, tmp_path)
+    config = models.parse({"family": family, **variant})
+    loaded = load_model(tmp_path, lambda spec: models.build(config, spec))
+    assert torch.equal(results(loaded, batch), results(model.eval(), batch))
+
+
+@for_all_cases
+def test_a_seed_fixes_weights_and_draws(family, variant, level):
+    batch = make_batch(level)
+    losses = []
+    for seed in (3, 3, 4):
+        model = make_model(family, variant, level, seed=seed)
+        losses.append(weighted_sum(model.loss(batch), model.config.terms).item())
+    assert losses[0] == losses[1] != losses[2]
+
+
+@for_all_cases
+def test_a_short_training_lowers_the_loss_and_scores_stay_distinct(family, variant, level):
+    model, batch = make_model(family, variant, level), make_batch(level, num_events=64)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    before = copy.deepcopy(model).eval().score(batch)["total"].mean()
+    for _ in range(40):
+        optimizer.zero_grad()
+        weighted_sum(model.loss(batch), model.config.terms).backward()
+        optimizer.step()
+    after = model.eval().score(batch)["total"]
+    assert after.mean() < before
+    filled = after[batch.mask.any(1)]
+    assert len(torch.unique(filled)) == len(filled)
+
+
+def test_order_of_objects_has_no_effect_where_claimed():
+    for family, variant, level in (case.values for case in CASES):
+        model, batch = make_model(family, variant, level).eval(), make_batch(level)
+        order = torch.randperm(batch.mask.shape[1])
+        other = replace(batch, objects=batch.objects[:, order], mask=batch.mask[:, order])
+        if model.permutation_invariant:
+            torch.testing.assert_close(results(model, batch), results(model, other))
