@@ -24,7 +24,7 @@ def count_events(
     """Returns the number of events by sample name and split (index into ``SPLITS``), without splits that have none.
 
     Raises:
-        DataError: Shards and samples don't match, a sample is empty, an event id occurs twice, or nothing trains.
+        DataError: Shards and samples don't match, a sample is empty, or an event id occurs twice.
     """
     check_samples(shards, samples)
     owners: dict[int, Path] = {}
@@ -41,13 +41,21 @@ def count_events(
                 hint="were all of them rejected or cut away when the dataset was built?",
             )
         counts[sample.name] = {split: number for split, number in enumerate(found.tolist()) if number}
+    return counts
+
+
+def check_training(counts: Mapping[str, Mapping[int, int]], samples: Sequence[SampleInfo]) -> None:
+    """Checks that there are events for training.
+
+    Raises:
+        DataError: There are none.
+    """
     if not any(TRAIN in of_sample for of_sample in counts.values()):
         raise DataError(
             "no event is for training",
             got=", ".join(f"{sample.name} ({sample.label}, split: {sample.split})" for sample in samples),
             hint="at least one sample needs split: hash or train",
         )
-    return counts
 
 
 def event_splits(event_id: NDArray[np.int64], sample: SampleInfo, settings: PreprocessSettings) -> NDArray[np.int8]:

@@ -16,12 +16,12 @@ from honeyguide.data.model_inputs import ModelInputsWriter, write_spec
 from honeyguide.data.sample import SampleInfo
 from honeyguide.data.splits import SPLITS, TRAIN, hash_ids
 from honeyguide.io.event_store import EventStore
-from honeyguide.preprocess.census import count_events, event_splits
+from honeyguide.preprocess.census import check_training, count_events, event_splits
 from honeyguide.preprocess.chain import Chain, check_finite, scale_columns
 from honeyguide.preprocess.derived import feature_values
 from honeyguide.preprocess.select import Selection, required_columns, select_objects
 from honeyguide.preprocess.settings import FeatureSetting, PreprocessSettings, locate_feature
-from honeyguide.preprocess.spec import build_scalers, build_spec, signal_code
+from honeyguide.preprocess.spec import build_scalers, build_spec, reuse_fit, signal_code
 
 Progress = Callable[[int, int], None]
 _FIT_SALT = 0x5CA1E  # unrelated to the hash that divides the events
@@ -34,6 +34,7 @@ def preprocess(
     samples: Sequence[SampleInfo],
     settings: PreprocessSettings,
     progress: Progress | None = None,
+    fitted: Path | None = None,
 ) -> None:
     """Writes model inputs, their specification and the scalers into ``folder``; memory does not grow with the data.
 
@@ -45,15 +46,22 @@ def preprocess(
         samples: What is known of each sample; all samples of ``shards``.
         settings: Objects, features, scaling and splits.
         progress: Called with the number of events done and to do, over all passes.
+        fitted: Folder of other model inputs whose scalers and codes are taken over, so that a model that was trained on
+            those can be applied to these; nothing is fitted then, and no event has to be for training.
 
     Raises:
+        ConfigError: ``fitted`` was made by other settings.
         DataError: A sample is empty, no event trains, ids repeat, or values are not finite.
         StoreError: A shard is missing or damaged.
     """
     counts = count_events(shards, samples, settings)
-    scalers, spec = build_scalers(settings), build_spec(settings, samples)
+    if fitted is None:
+        check_training(counts, samples)
+        scalers, spec = build_scalers(settings), build_spec(settings, samples)
+    else:
+        scalers, spec = reuse_fit(fitted, settings, samples)
     parts = _Part(settings.object_features, scalers.objects), _Part(settings.event_features, scalers.event)
-    passes = max(chain.num_passes for part in parts for chain in part.chains)
+    passes = 0 if fitted else max(chain.num_passes for part in parts for chain in part.chains)
     training = [sample for sample in samples if TRAIN in counts[sample.name]]
     to_do = passes * sum(sum(counts[sample.name].values()) for sample in training)
     to_do += sum(sum(of_sample.values()) for of_sample in counts.values())

@@ -3,26 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from honeyguide.data.features import Feature
 from honeyguide.data.input_spec import Column, InputSpec
+from honeyguide.data.model_inputs import read_spec
 from honeyguide.data.sample import SampleInfo
+from honeyguide.errors import ConfigError
 from honeyguide.preprocess.chain import Chain, Scalers
 from honeyguide.preprocess.settings import FeatureSetting, PreprocessSettings, locate_feature
 
 
-def build_spec(settings: PreprocessSettings, samples: Sequence[SampleInfo]) -> InputSpec:
-    """Returns the specification of the model inputs; names behind codes are sorted, signal points by their values."""
+def build_spec(
+    settings: PreprocessSettings, samples: Sequence[SampleInfo], *, base: InputSpec | None = None
+) -> InputSpec:
+    """Returns the specification of the model inputs.
+
+    Names behind codes are sorted, signal points by their values. Names of ``base`` come first, so that codes that were
+    given before keep their meaning.
+    """
     points = {sample.signal_name: sorted((sample.signal_point or {}).items()) for sample in samples}
+    names = sorted((name for name in points if name is not None), key=points.__getitem__)
     return InputSpec(
         level=settings.level,
         shape=settings.shape,
         columns=_columns(settings.object_features, settings.level),
         event_columns=_columns(settings.event_features, "event"),
-        processes=tuple(sorted({sample.process for sample in samples})),
-        generators=tuple(sorted({sample.generator for sample in samples})),
-        signal_points=tuple(sorted((name for name in points if name is not None), key=points.__getitem__)),
+        processes=_merge(base.processes if base else (), sorted({sample.process for sample in samples})),
+        generators=_merge(base.generators if base else (), sorted({sample.generator for sample in samples})),
+        signal_points=_merge(base.signal_points if base else (), names),
     )
+
+
+def reuse_fit(folder: Path, settings: PreprocessSettings, samples: Sequence[SampleInfo]) -> tuple[Scalers, InputSpec]:
+    """Returns the scalers of other model inputs, and a specification that goes on with their codes.
+
+    Raises:
+        ConfigError: Those have other columns or another shape than the settings ask for.
+        StoreError: They are missing or damaged.
+    """
+    base, scalers = read_spec(folder), Scalers.read(folder)
+    spec = build_spec(settings, samples, base=base)
+    unlike = [
+        name for name in ("level", "shape", "columns", "event_columns") if getattr(spec, name) != getattr(base, name)
+    ]
+    stages = [
+        [[stage.name for stage in chain.stages] for chain in (*chains.objects, *chains.event)]
+        for chains in (scalers, build_scalers(settings))
+    ]
+    if unlike or stages[0] != stages[1]:
+        raise ConfigError(
+            "events can't be scaled as other model inputs are, since those were made by other settings",
+            where=folder,
+            got=", ".join(unlike or ["scalers"]) + " differ",
+            hint="use the same preprocess section for both datasets",
+        )
+    return scalers, spec
 
 
 def build_scalers(settings: PreprocessSettings) -> Scalers:
@@ -36,6 +72,10 @@ def build_scalers(settings: PreprocessSettings) -> Scalers:
 def signal_code(sample: SampleInfo, spec: InputSpec) -> int:
     """Returns the code of the sample's signal point in ``spec.signal_points``, -1 where it has none."""
     return -1 if sample.signal_name is None else spec.signal_points.index(sample.signal_name)
+
+
+def _merge(known: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*known, *names]))
 
 
 def _chain(setting: FeatureSetting, level: str, settings: PreprocessSettings) -> Chain:

@@ -9,7 +9,7 @@ import pytest
 from honeyguide.data.events import Collection, EventBlock
 from honeyguide.data.model_inputs import ModelInputs, list_inputs, read_spec
 from honeyguide.data.sample import SampleInfo
-from honeyguide.errors import DataError, StoreError
+from honeyguide.errors import ConfigError, DataError, StoreError
 from honeyguide.io.event_store import EventStoreWriter
 from honeyguide.preprocess.chain import Scalers, invert_columns
 from honeyguide.preprocess.pipeline import preprocess
@@ -61,9 +61,10 @@ def write_shard(path, sample, *blocks):
     return path
 
 
-def run(folder, shards, samples, **settings):
+def run(folder, shards, samples, *, only=None, fitted=None, **settings):
     folder.mkdir()
-    preprocess(shards, folder, samples=samples, settings=PreprocessSettings(**settings))
+    shards = {name: paths for name, paths in shards.items() if only is None or name in only}
+    preprocess(shards, folder, samples=samples, settings=PreprocessSettings(**settings), fitted=fitted)
     return folder
 
 
@@ -212,6 +213,27 @@ def test_codes_and_labels(tmp_path, source):
         for column, value in zip(("label", "process", "generator", "signal_point"), expected[name], strict=True):
             assert set(getattr(inputs, column).tolist()) == {value}, (name, column)
     assert sorted(list_inputs(folder, "validation")) == ["qcd", "qcd_b"]
+
+
+def test_other_events_are_scaled_as_those_of_the_training(tmp_path, source):
+    shards, samples = source
+    first = run(tmp_path / "first", shards, samples[:2] + samples[3:], only=("qcd", "qcd_b", "svj_500"))
+    second = run(tmp_path / "second", shards, (HEAVY, LIGHT), only=("svj_3500", "svj_500"), fitted=first)
+    assert (first / "scalers.json").read_text() == (second / "scalers.json").read_text()
+    a, b = (ModelInputs.open(folder / "svj_500" / "test.h5") for folder in (first, second))
+    np.testing.assert_array_equal(a.objects, b.objects)
+    for column in ("process", "generator", "signal_point"):
+        np.testing.assert_array_equal(getattr(a, column), getattr(b, column))
+    assert read_spec(second).signal_points == ("mass=500", "mass=3500")
+    other = (FeatureSetting(name="pt", scaler="log"),)
+    with pytest.raises(ConfigError, match="columns differ"):
+        run(tmp_path / "third", shards, samples, fitted=first, features=other)
+    rescaled = tuple(
+        FeatureSetting(name=f.name, scaler="standard" if f.name == "pt" else f.scaler)
+        for f in PreprocessSettings().object_features
+    )
+    with pytest.raises(ConfigError, match="scalers differ"):
+        run(tmp_path / "fourth", shards, samples, fitted=first, features=rescaled)
 
 
 def test_a_chain_of_two_fits_takes_two_passes(tmp_path, source):
