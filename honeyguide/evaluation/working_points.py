@@ -54,6 +54,7 @@ class SignificanceImprovement:
         threshold: Where it is.
         signal_efficiency: At this threshold.
         background_efficiency: At this threshold.
+        defined_from: Lowest background efficiency at which the curve is defined.
     """
 
     value: float
@@ -63,6 +64,7 @@ class SignificanceImprovement:
     threshold: float
     signal_efficiency: float
     background_efficiency: float
+    defined_from: float
 
 
 def defined(curve: RocCurve, min_background_events: float) -> NDArray[np.bool_]:
@@ -150,7 +152,14 @@ def significance_improvement(
     error = float(np.sqrt(variance_s / b + s**2 * variance_b / (4 * b**3)))
     half = float(ndtri((1 + confidence_level) / 2)) * error
     return SignificanceImprovement(
-        value, error, max(value - half, 0.0), value + half, float(curve.threshold[at]), float(s), float(b)
+        value=value,
+        error=error,
+        low=max(value - half, 0.0),
+        high=value + half,
+        threshold=float(curve.threshold[at]),
+        signal_efficiency=float(s),
+        background_efficiency=float(b),
+        defined_from=float(curve.background_efficiency[~np.isnan(values)].min()),
     )
 
 

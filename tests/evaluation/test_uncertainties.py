@@ -174,7 +174,8 @@ def test_significance_improvement_stays_where_the_background_carries_it():
     curve = roc_curve(two_classes(signal, background))
     best = significance_improvement(curve, confidence_level=0.68, min_background_events=10)
     assert best is not None
-    assert best.background_efficiency >= 10 / 500 * (1 - 1e-9)
+    assert best.defined_from == pytest.approx(10 / 500)
+    assert best.background_efficiency >= best.defined_from
     assert significance_improvement(curve, confidence_level=0.68, min_background_events=501) is None
 
 
