@@ -119,6 +119,12 @@ def test_cells_merge_neutral_particles_of_a_class_and_no_tracks() -> None:
     assert seen.pt.tolist()[0] == pytest.approx([9, 6, 5, 4.5, 4])
 
 
+@pytest.mark.parametrize(("eta", "phi"), [(0.02, 0.12), (0.12, 0.02), (-0.02, 0.02), (0.02, -0.02)])
+def test_neighbouring_cells_are_not_merged(eta: float, phi: float) -> None:
+    generated = particles(PHOTON, [3.0, 1.0], [0.02, eta], [0.02, phi])
+    assert see(generated, exact(cell_size=0.1)).pt.tolist() == [pytest.approx([3, 1])]
+
+
 def test_events_do_not_mix() -> None:
     generated = particles(PHOTON, [1.0, 2.0, 4.0], 0.02, 0.02)
     generated = replace(generated, offsets=np.array([0, 1, 1, 3]), weights=np.ones(3))
