@@ -19,6 +19,9 @@ SHELLS = [
     pytest.param(shell, marks=pytest.mark.skipif(shutil.which(shell) is None, reason=f"{shell} is not installed"))
     for shell in ("bash", "zsh")
 ]
+pytestmark = pytest.mark.skipif(
+    not Path(sys.prefix, "pyvenv.cfg").is_file(), reason="these tests hand their own virtual environment to setup.sh"
+)
 STUB_TASK = '''"""A task."""
 import law
 import luigi
