@@ -201,6 +201,19 @@ def test_order_of_files_and_size_of_blocks_change_no_split_and_no_value(tmp_path
             np.testing.assert_allclose(a.objects[rows], b.objects[others], rtol=1e-6, atol=1e-6)
 
 
+def test_sampled_scalers_draw_the_same_objects_whatever_the_order_and_blocks(tmp_path, source):
+    shards, samples = source
+    features = (FeatureSetting(name="pt", scaler="quantile"), FeatureSetting(name="eta", scaler="robust"))
+    first = run(tmp_path / "first", shards, samples, features=features, fit_sample=1000)
+    moved = {name: list(reversed(paths)) for name, paths in reversed(shards.items())}
+    second = run(
+        tmp_path / "second", moved, tuple(reversed(samples)), features=features, fit_sample=1000, block_events=97
+    )
+    assert (first / "scalers.json").read_text() == (second / "scalers.json").read_text()
+    everything = run(tmp_path / "everything", shards, samples, features=features)
+    assert (first / "scalers.json").read_text() != (everything / "scalers.json").read_text()
+
+
 def test_codes_and_labels(tmp_path, source):
     folder = run(tmp_path / "out", *source)
     spec = read_spec(folder)
