@@ -13,6 +13,7 @@ from honeyguide.plotting.scores import score_figure
 from honeyguide.plotting.style import save, signal_label, slug
 
 if TYPE_CHECKING:
+    from honeyguide.evaluation.result import RocResult
     from honeyguide.evaluation.run import Entry, Evaluation
 
 MERGED = "all signals"
@@ -44,7 +45,7 @@ def draw_evaluation(evaluation: Evaluation, folder: Path) -> None:
 def roc_line(seeds: Sequence[Entry], label: str, *, highlight: bool | None = None) -> RocLine:
     """Returns the line of a figure: the curve of one seed with its statistical band, or mean and spread of several."""
     signal = seeds[0].signal
-    lowest = max(e.result.min_background_events / e.result.effective_background for e in seeds)
+    lowest = max(_defined_from(entry.result) for entry in seeds)
     black = signal == MERGED if highlight is None else highlight
     if len(seeds) == 1:
         result = seeds[0].result
@@ -72,3 +73,8 @@ def _draw(evaluation: Evaluation, lines: Sequence[RocLine], folder: Path, name: 
     needed = settings.min_background_events
     save(roc_figure(lines, axes=settings.axes, title=title, needed=needed), folder, f"{prefix}roc_{name}")
     save(significance_figure(lines, title=title, needed=needed), folder, f"{prefix}sic_{name}")
+
+
+def _defined_from(result: RocResult) -> float:
+    """Returns the lowest background efficiency at which a curve is defined, 1 where it is nowhere."""
+    return result.significance.defined_from if result.significance else 1.0

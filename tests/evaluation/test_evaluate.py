@@ -177,6 +177,21 @@ def test_infinite_scores_are_evaluated_and_drawn(tmp_path):
     assert 0.7 < entry["auc"]["value"] < 0.85
 
 
+def test_a_handful_of_events_gives_an_auc_and_nothing_that_they_do_not_carry(tmp_path):
+    samples = {
+        "pythia": write_sample(tmp_path / "b", mean=0, seed=1, size=4),
+        "heavy": write_sample(tmp_path / "s", mean=3, seed=2, point=0, size=3),
+    }
+    out = tmp_path / "out"
+    out.mkdir()
+    evaluate({"vae": [samples]}, out, settings=RocSettings(scores=("total",)))
+    (entry,) = json.loads((out / "roc.json").read_text())["curves"]
+    assert entry["auc"]["low"] < entry["auc"]["high"]
+    assert entry["max_significance_improvement"]["value"] is None
+    assert all(point["signal_efficiency"] is None for point in entry["signal_efficiencies"])
+    assert (out / "sic_vae_total.png").stat().st_size > 0
+
+
 def bad_nan(folder):
     return {
         "a": write_sample(folder / "b", mean=0, seed=1),
