@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,9 @@ class EventStoreWriter:
         self._sample = sample
         self._path = path
         self._columns: dict[str, _ColumnWriter] = {}
-        self._file = h5py.File(path, "w", libver=("v110", "v110"))  # attributes beyond 64 kB, faster growth
+        # v110: attributes beyond 64 kB, faster growth; no chunk cache, since only whole chunks are written
+        with self._store_errors():
+            self._file = h5py.File(path, "w", libver=("v110", "v110"), rdcc_nbytes=0)
         self._parents: dict[str, str] = {}
         self._num_rows: dict[str, int] = {"events": 0}
 
@@ -48,9 +51,13 @@ class EventStoreWriter:
         """Appends the events of ``block``. All blocks need the same columns.
 
         Raises:
-            StoreError: The columns or collections differ from those of the first block, or lengths contradict.
-            OSError: The file can't be written.
+            StoreError: The columns or collections differ from those of the first block, lengths contradict, or the file
+                can't be written.
         """
+        with self._store_errors():
+            self._append(block)
+
+    def _append(self, block: EventBlock) -> None:
         columns = {**block.events, **self._sample_columns(len(block))}
         self._append_rows("events", columns, len(block))
         if self._num_rows["events"] > len(block) and set(block.collections) != set(self._parents):
@@ -77,7 +84,14 @@ class EventStoreWriter:
             read: Rows that were read; by default those appended.
             rejected: Rejected rows by reason.
             sources: Name, size and content hash of each source file.
+
+        Raises:
+            StoreError: The file can't be written.
         """
+        with self._store_errors():
+            self._finalise(read, rejected or {}, sources)
+
+    def _finalise(self, read: int | None, rejected: Mapping[str, int], sources: Sequence[Mapping[str, Any]]) -> None:
         for column in self._columns.values():
             column.flush()
         selected = self._num_rows["events"]
@@ -88,7 +102,7 @@ class EventStoreWriter:
             "num_events": selected,
             "read": selected if read is None else read,
             "selected": selected,
-            "rejected": dict(rejected or {}),
+            "rejected": dict(rejected),
             "sources": [dict(source) for source in sources],
             "sample": sample.model_dump(mode="json"),
             "processes": [sample.process],
@@ -106,7 +120,26 @@ class EventStoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.close()
+        with self._store_errors():
+            if error is not None:
+                self._discard()
+            self._file.close()
+
+    def _discard(self) -> None:
+        """Empties the unfinished file: HDF5 crashes at exit if it can't write what is left when it closes a file."""
+        self._path.write_bytes(b"")
+
+    @contextlib.contextmanager
+    def _store_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError) as error:  # h5py raises both
+            raise StoreError(
+                "an event store can't be written",
+                where=self._path,
+                got=error,
+                hint="is the store full or read-only?",
+            ) from error
 
     def _sample_columns(self, size: int) -> dict[str, NDArray[np.generic]]:
         point = -1 if self._sample.signal_name is None else 0
