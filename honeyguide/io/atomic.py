@@ -78,7 +78,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
     """
     try:
         manifest = json.loads((path / MANIFEST).read_text())
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        files = manifest.get("files") if isinstance(manifest, dict) else None
+        if not isinstance(files, dict) or not all(_is_entry(entry) for entry in files.values()):
             raise ValueError("it does not list files")
     except (OSError, ValueError) as error:
         raise StoreError(
@@ -92,7 +93,7 @@ def is_complete(path: Path) -> bool:
     try:
         files = read_manifest(path)["files"]
         return all((path / name).stat().st_size == entry["size"] for name, entry in files.items())
-    except (StoreError, OSError, KeyError, TypeError):
+    except (StoreError, OSError):
         return False
 
 
@@ -116,6 +117,10 @@ def file_hash(path: Path) -> str:
     """Returns the 128-bit BLAKE2b hash of the file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and {"size", "blake2b"} <= set(entry)
 
 
 def remove_leftovers(path: Path) -> None:
