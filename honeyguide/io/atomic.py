@@ -77,7 +77,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
         StoreError: There is no manifest, or it can't be read.
     """
     try:
-        manifest = json.loads((path / MANIFEST).read_text())
+        manifest: Any = json.loads((path / MANIFEST).read_text())
         files = manifest.get("files") if isinstance(manifest, dict) else None
         if not isinstance(files, dict) or not all(_is_entry(entry) for entry in files.values()):
             raise ValueError("it does not list files")
@@ -85,7 +85,8 @@ def read_manifest(path: Path) -> dict[str, Any]:
         raise StoreError(
             "this output has no readable manifest", where=path, got=error, hint="remove the folder and run again"
         ) from error
-    return manifest
+    result: dict[str, Any] = manifest
+    return result
 
 
 def is_complete(path: Path) -> bool:

@@ -129,8 +129,8 @@ def sort_rows(cells: Cells, num_lines: int, columns: Columns, tally: Tally) -> N
     tally.rows[:] = 0
     num_rows = 0
     for line in range(num_lines):
-        begin = np.int64(cells.line_cells[line])
-        end = np.int64(cells.line_cells[line + 1])
+        begin = int(cells.line_cells[line])
+        end = int(cells.line_cells[line + 1])
         while end > begin and cells.kinds[end - 1] == EMPTY:
             end -= 1
         if end == begin:
@@ -182,11 +182,11 @@ def _sort_jet(cells: Cells, begin: int, end: int, columns: Columns, used: Intege
         reason = _judge(kinds[cell], values[cell], _JET_CELLS[column]) if cell < end else TOO_FEW_CELLS
         if reason != ACCEPTED:
             return reason, cell
-    count = np.int64(values[begin])
+    count = int(values[begin])
     columns.jet[0, used[1]] = count
     columns.jet[1, used[1]] = np.int64(values[begin + 1])
     cell = begin + 2
-    first = used[2]
+    first = int(used[2])
     whole = min(count, (end - cell) // 4)
     for constituent in range(first, first + whole):
         pdg_id, pt, eta, phi = values[cell], values[cell + 1], values[cell + 2], values[cell + 3]

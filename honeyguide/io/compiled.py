@@ -20,7 +20,7 @@ def compiled(function: Function) -> Function:
 
 
 def compiled_contracting(function: Function) -> Function:
-    """Returns ``function`` compiled as by :func:`compiled`, with a * b + c allowed to be rounded once instead of twice."""
+    """Returns ``function`` compiled as by :func:`compiled`, where a * b + c may be rounded once."""
     return _compile(function, contract=True)
 
 

@@ -48,8 +48,8 @@ def convert_files(
 ) -> ConversionCounts:
     """Returns the counts of the rows of ``files``, after writing their events to ``folder/events.h5``.
 
-    An event's id is made of the content hash of its file and the index of its row in it: it depends neither on the file's
-    name, nor on the order of the files, nor on which of them are converted together.
+    An event's id is made of the content hash of its file and the index of its row in it: it depends neither on the
+    file's name, nor on the order of the files, nor on which of them are converted together.
 
     Args:
         files: Source files of one sample.
@@ -129,7 +129,7 @@ def _reject_copies(hashes: dict[Path, str], others: Sequence[Path]) -> None:
             raise DataError(
                 "two source files are byte-identical copies",
                 where=f"{twin} and {file}",
-                hint="their events would be in the dataset twice (a signal file that is a background file?): remove one",
+                hint="their events would be in the dataset twice (is a signal file a background file?): remove one",
             )
 
 

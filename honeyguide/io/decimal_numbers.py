@@ -1,8 +1,12 @@
-"""Decimal numbers in text, parsed to the same float64 as Python's ``float`` gives."""
+"""Decimal numbers in text, parsed to the same float64 as Python's ``float`` gives.
+
+The compiled functions take ``text`` as uint8 that ends with a line end.
+"""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +42,10 @@ _POWERS = _powers_of_ten()
 
 
 @compiled
-def parse_number(text, start):  # type: ignore[no-untyped-def]
+def parse_number(text: Any, start: int) -> tuple[float, int, int]:
     """Returns (value, kind, stop) of the cell that starts at ``text[start]``.
 
-    ``text[stop]`` is the comma or line end after it. Spaces, tabs and carriage returns around the number are skipped. ``text`` has to end with a line end.
+    ``text[stop]`` is the comma or line end after it. Spaces, tabs and carriage returns around the number are skipped.
     """
     at = start
     while text[at] == _SPACE or text[at] == _TAB or text[at] == _RETURN:
@@ -66,7 +70,7 @@ def parse_number(text, start):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def parse_cells(text, values, kinds, starts, line_cells):  # type: ignore[no-untyped-def]
+def parse_cells(text: Any, values: Any, kinds: Any, starts: Any, line_cells: Any) -> tuple[int, int]:
     """Returns (number of lines, number of cells) of ``text``: uint8, cells divided by commas, ends with a line end.
 
     Cell i begins at ``starts[i]``, has the value ``values[i]`` and is of kind ``kinds[i]``; line i has the cells
@@ -113,7 +117,7 @@ def parse_cells(text, values, kinds, starts, line_cells):  # type: ignore[no-unt
 
 
 @compiled
-def _parse_digits(text, at):  # type: ignore[no-untyped-def]
+def _parse_digits(text: Any, at: int) -> tuple[Any, int, int, bool, int]:
     """Returns (mantissa, exponent, number of digits, whether non-zero digits were left out, end)."""
     mantissa = np.uint64(0)
     exponent = 0
@@ -138,7 +142,7 @@ def _parse_digits(text, at):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _parse_exponent(text, at):  # type: ignore[no-untyped-def]
+def _parse_exponent(text: Any, at: int) -> tuple[int, int]:
     """Returns (exponent, end); the end is at a character that can't follow a number where there are no digits."""
     negative = text[at] == _MINUS
     if negative or text[at] == _PLUS:
@@ -153,12 +157,12 @@ def _parse_exponent(text, at):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _scale(mantissa, exponent):  # type: ignore[no-untyped-def]
+def _scale(mantissa: Any, exponent: int) -> tuple[float, bool]:
     """Returns (mantissa * 10**exponent, whether it is correctly rounded).
 
     Small numbers: both factors are float64 without error, so that one multiplication or division rounds once (Clinger
-    1990). Others: in double-double arithmetic (Dekker 1971) with an error below 1e-30, which is enough unless the result
-    lies that close to the middle between two float64.
+    1990). Others: in double-double arithmetic (Dekker 1971) with an error below 1e-30, which is enough unless the
+    result lies that close to the middle between two float64.
     """
     if mantissa < _EXACT_MANTISSA and -22 <= exponent <= 22:
         if exponent < 0:
@@ -181,7 +185,7 @@ def _scale(mantissa, exponent):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _product_error(a, b, product):  # type: ignore[no-untyped-def]
+def _product_error(a: float, b: float, product: float) -> float:
     """Returns a * b - product without rounding error, where product is the rounded a * b (Veltkamp and Dekker)."""
     a_high = _SPLITTER * a
     a_high = a_high - (a_high - a)
@@ -193,14 +197,14 @@ def _product_error(a, b, product):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _cell_end(text, at):  # type: ignore[no-untyped-def]
+def _cell_end(text: Any, at: int) -> int:
     while text[at] != _COMMA and text[at] != _NEWLINE:
         at += 1
     return at
 
 
 @compiled
-def _kind_of_text(text, start, first):  # type: ignore[no-untyped-def]
+def _kind_of_text(text: Any, start: int, first: int) -> int:
     """Returns what a cell without leading digits is; ``first`` is where they would be."""
     end = _cell_end(text, start)
     while end > start and text[end - 1] <= _SPACE:

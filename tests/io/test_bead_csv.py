@@ -102,7 +102,7 @@ rows = st.builds(
     st.booleans(),
     st.sampled_from([16, 17, 100, 1000, 2**20]),
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_any_layout_reads_as_the_plain_python_reader_reads_it(
     tmp_path_factory, lines, header, end, last_end, block_bytes
 ):

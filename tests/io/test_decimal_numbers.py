@@ -35,7 +35,7 @@ written_floats = st.builds(
 
 
 @given(st.one_of(decimals, written_floats))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=500, deadline=None)
 @example("9007199254740993")  # the middle between two float64
 @example("9007199254740993.0000000000000000000000001")
 @example("0." + "0" * 400 + "1e401")
@@ -57,7 +57,7 @@ def test_value_is_that_of_float_to_the_last_bit(cell):
 
 
 @given(st.floats(1e-40, 1e40))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_what_pandas_and_numpy_write_takes_no_slow_path(value):
     for cell in (repr(value), f"{value:.18e}", f"{value:.7g}"):
         assert parse(cell) == [(EXACT, float(cell))]
