@@ -227,7 +227,8 @@ def _problem(item: Any, raw: dict[str, Any], paths: tuple[Path, Path], overrides
     where = f"--set {by_override}" if by_override else f"{file}, key {key or '(top)'}"
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
-        return ConfigError(cause.what, **{**cause.details, "where": where})
+        details: dict[str, Any] = {**cause.details, "where": where}
+        return ConfigError(cause.what, **details)
     if item["type"] == "extra_forbidden":
         allowed = sorted(_fields_at(raw, location[:-1]))
         near = nearest_name(location[-1], allowed)
@@ -260,4 +261,3 @@ def _arguments(annotation: Any) -> list[Any]:
     for argument in getattr(annotation, "__args__", ()):
         found += [argument, *_arguments(argument)]
     return found
-

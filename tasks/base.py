@@ -13,25 +13,29 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import law
 import luigi
 
-from configs.load import Experiment, load_experiment, parse_overrides
-from honeyguide.settings import significant_values
 from tasks import errors
 from tasks.targets import FolderTarget
 
+if TYPE_CHECKING:
+    from configs.load import Experiment
+
+# configs (pydantic) and everything heavier are imported where they are used: `law index` and completion stay instant
 errors.install()
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class OverridesParameter(luigi.Parameter):  # type: ignore[misc]
+class OverridesParameter(luigi.Parameter[tuple[str, ...]]):
     """A tuple of ``section.key=value``, given as one string with commas between them."""
 
     def parse(self, x: str) -> tuple[str, ...]:
         """Returns the overrides, sorted by key."""
+        from configs.load import parse_overrides
+
         return parse_overrides(x)
 
     def serialize(self, x: tuple[str, ...]) -> str:
@@ -67,13 +71,15 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
 
         So two requests for one dataset that differ in, say, the number of epochs are one and the same task.
         """
+        from configs.load import load_experiment, parse_overrides
+
         params = super().modify_param_values(params)
-        overrides = list(params["set"])
+        given = list(params["set"])
         for name, (key, absent) in cls.flags.items():
             if params[name] != absent:
-                overrides.append(f"{key}={params[name]}")
+                given.append(f"{key}={params[name]}")
                 params[name] = absent
-        overrides = parse_overrides(",".join(overrides))
+        overrides = parse_overrides(",".join(given))
         if params["config"].endswith((".yaml", ".yml")):
             params["config"] = str(Path(params["config"]).expanduser().absolute())
         load_experiment(params["config"], overrides)
@@ -83,10 +89,14 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
     @functools.cached_property
     def experiment(self) -> Experiment:
         """The experiment with this task's overrides."""
+        from configs.load import load_experiment
+
         return load_experiment(self.config, self.set)
 
     def identity(self) -> dict[str, Any]:
         """Returns everything that this task's result depends on, as plain JSON types."""
+        from honeyguide.settings import significant_values
+
         own = {name: significant_values(getattr(self.experiment.settings, name)) for name in self.own_sections}
         return {"task": self.task_family, "result_version": self.result_version, "settings": own}
 

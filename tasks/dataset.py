@@ -12,7 +12,6 @@ from typing import Any
 import law
 
 from honeyguide.io.sources import find_files, fingerprint
-from honeyguide.settings import significant_values
 from tasks.base import HoneyguideTask
 from tasks.generate import GenerateEventsTask
 
@@ -56,7 +55,7 @@ class DatasetConstructorTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore
         experiment = self.experiment
         sources: dict[str, tuple[Source, ...]] = dict.fromkeys(experiment.settings.dataset.samples, ())
         for name, sample in experiment.settings.dataset.samples.items():
-            patterns = [os.path.expanduser(os.path.expandvars(item)) for item in sample.files]
+            patterns = [str(Path(os.path.expandvars(item)).expanduser()) for item in sample.files]
             files = find_files(patterns, experiment.dataset_folder)
             sources[name] = tuple(Source(file, fingerprint(file)) for file in files)
         generate = GenerateEventsTask.req(self, branch=-1)
@@ -81,6 +80,8 @@ class DatasetConstructorTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore
 
     def sample_identity(self, name: str) -> dict[str, Any]:
         """Returns what the stored events of one sample depend on, but for its files."""
+        from honeyguide.settings import significant_values
+
         dataset = self.experiment.settings.dataset
         info = significant_values(dataset.samples[name].info(name))
         return {"reader": significant_values(dataset.reader), "sample": info, "result_version": self.result_version}
@@ -129,4 +130,5 @@ class DatasetConstructorTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore
                 settings=dataset.reader,
                 others=everything,
             )
-        self.publish_message(f"{chunk.sample}: {counts}")
+        rejected = f", rejected {counts.rejected}: {counts.first_rejected}" if counts.rejected else ""
+        self.publish_message(f"{chunk.sample}: {counts.read:,} rows read, {counts.selected:,} selected{rejected}")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import law
 
-from honeyguide.settings import significant_values
 from tasks.base import HoneyguideTask
+
+if TYPE_CHECKING:
+    from honeyguide.generate.settings import GeneratorSettings
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,19 @@ class GenerateEventsTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore[mis
         """Returns sample and number of the chunk."""
         return f"{self.branch_data.sample}-{self.branch_data.index}"
 
+    def generator(self, sample: str) -> GeneratorSettings:
+        """Returns the generator's settings of a simulated sample."""
+        settings = self.experiment.settings.dataset.samples[sample].generate
+        assert settings is not None, f"sample {sample} has files"
+        return settings
+
     def identity(self) -> dict[str, Any]:
         """Returns what the chunk depends on: the sample's settings, the detector, and the chunk."""
+        from honeyguide.settings import significant_values
+
         dataset, chunk = self.experiment.settings.dataset, self.branch_data
-        generate = significant_values(dataset.samples[chunk.sample].generate)
-        settings = {"generate": generate, "detector": significant_values(dataset.detector)}
+        generator = self.generator(chunk.sample)
+        settings = {"generate": significant_values(generator), "detector": significant_values(dataset.detector)}
         own = {"settings": settings, "chunk": chunk.index, "num_events": chunk.num_events}
         return {**super().identity(), **own}
 
@@ -65,7 +75,7 @@ class GenerateEventsTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore[mis
         with self.write_output() as folder:
             generate_chunk(
                 folder,
-                generator=dataset.samples[chunk.sample].generate,
+                generator=self.generator(chunk.sample),
                 detector=dataset.detector,
                 num_events=chunk.num_events,
                 chunk=chunk.index,

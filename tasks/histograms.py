@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from tasks.base import HoneyguideTask
 from tasks.dataset import DatasetConstructorTask
@@ -12,12 +12,12 @@ class InputHistogrammerTask(HoneyguideTask):
     """Fill histograms of every stored feature, per sample, with and without event weights.
 
         law run InputHistogrammerTask --config quickstart
-        law run InputHistogrammerTask --config quickstart --set histograms.bins=80
+        law run InputHistogrammerTask --config quickstart --set histograms.num_bins=80
 
     Output: ``histograms.h5``, one binning for all samples, with under- and overflow and sums of squared weights.
     """
 
-    sections = ("dataset", "histograms")
+    sections: ClassVar[tuple[str, ...]] = ("dataset", "histograms")
     own_sections = ("histograms",)
     result_version = 1
 
@@ -45,7 +45,7 @@ class HistogramPlotterTask(HoneyguideTask):
     Outputs: PNG and PDF per feature.
     """
 
-    sections = InputHistogrammerTask.sections
+    sections: ClassVar[tuple[str, ...]] = InputHistogrammerTask.sections
     own_sections = ("histograms",)
     result_version = 1
 
@@ -62,7 +62,5 @@ class HistogramPlotterTask(HoneyguideTask):
         from honeyguide.plotting.histograms import plot_histograms
 
         with self.write_output() as folder:
-            plot_histograms(
-                self.input().folder / "histograms.h5", folder, settings=self.experiment.settings.histograms
-            )
+            plot_histograms(self.input().folder / "histograms.h5", folder, settings=self.experiment.settings.histograms)
         self.publish_message(f"figures: {self.output().path}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import law
 
@@ -22,7 +22,7 @@ class InferenceTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc
     weights and truth of every test event.
     """
 
-    sections = (*TrainingParameters.sections, "inference")
+    sections: ClassVar[tuple[str, ...]] = (*TrainingParameters.sections, "inference")
     own_sections = ("inference",)
     result_version = 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from tasks.base import HoneyguideTask
 from tasks.dataset import DatasetConstructorTask
@@ -17,7 +17,7 @@ class PreprocessTask(HoneyguideTask):
     Outputs: ``<sample>/<split>.h5`` (memory-mapped arrays), ``spec.json`` (names, shapes, units) and ``scalers.json``.
     """
 
-    sections = ("dataset", "preprocess")
+    sections: ClassVar[tuple[str, ...]] = ("dataset", "preprocess")
     own_sections = ("preprocess",)
     result_version = 1
 

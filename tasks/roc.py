@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import law
 import luigi
@@ -33,7 +33,7 @@ class ROCCurveTask(TrainingParameters):
         "between them; default: none",
     )
 
-    sections = (*InferenceTask.sections, "roc")
+    sections: ClassVar[tuple[str, ...]] = (*InferenceTask.sections, "roc")
     own_sections = ("roc",)
     result_version = 1
 
@@ -80,10 +80,11 @@ class ROCCurveTask(TrainingParameters):
     def run(self) -> None:
         """Computes the curves and draws them."""
         from honeyguide.evaluation.run import evaluate
+        from honeyguide.evaluation.summary import summary
 
         with self.write_output() as folder:
-            summary = evaluate(self.scores(), folder, settings=self.experiment.settings.roc)
-        self.publish_message(f"{summary}\nfigures and numbers: {self.output().path}")
+            evaluation = evaluate(self.scores(), folder, settings=self.experiment.settings.roc)
+        self.publish_message(f"{summary(evaluation)}\nfigures and numbers: {self.output().path}")
 
 
 def _latest(overrides: tuple[str, ...]) -> tuple[str, ...]:

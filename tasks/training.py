@@ -32,7 +32,7 @@ class TrainingParameters(HoneyguideTask):
         description="short for --set training.num_threads=N; no result depends on it; default: the config's",
     )
 
-    sections = ("dataset", "preprocess", "model", "training")
+    sections: ClassVar[tuple[str, ...]] = ("dataset", "preprocess", "model", "training")
     flags: ClassVar[dict[str, tuple[str, Any]]] = {
         "model_name": ("model.family", law.NO_STR),
         "epochs": ("training.epochs", law.NO_INT),

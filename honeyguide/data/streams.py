@@ -28,6 +28,8 @@ _TYPES = {
     "event_id": torch.int64,
 }
 
+RELEASE_BYTES = 16 * 2**20  # pages of the files are given back after this much has been read
+
 Tensors = dict[str, Tensor]
 
 
@@ -73,8 +75,7 @@ class BatchStream:
         self._batches_per_pool = max(1, POOL_BYTES // max(1, self._row_bytes() * batch_size))
         self._resident: Tensors | None = None
         if self.num_events and self.num_bytes <= resident_bytes:
-            rows = np.array([[source, 0, length] for source, length in enumerate(lengths)], dtype=np.int64)
-            self._resident = self._to_device(self._read(rows))
+            self._resident = self._to_device(self._read(self._chunks))
 
     def __len__(self) -> int:
         return len(self._edges) - 1
@@ -114,13 +115,21 @@ class BatchStream:
     def _split(
         self, tensors: Tensors, positions: NDArray[np.int64], *, epoch: int, pool: int, first: int
     ) -> Iterator[Batch]:
-        if self._seed is not None:
-            positions = np.random.default_rng([self._seed, epoch, pool + 1]).permutation(positions)
-        index = torch.from_numpy(positions).to(self._device)
         number = pool * self._batches_per_pool
         start = self._edges[number]
-        for batch in range(max(first, number), min(number + self._batches_per_pool, len(self))):
-            rows = index[self._edges[batch] - start : self._edges[batch + 1] - start]
+        limits = [
+            (int(self._edges[batch] - start), int(self._edges[batch + 1] - start))
+            for batch in range(max(first, number), min(number + self._batches_per_pool, len(self)))
+        ]
+        if self._seed is None:  # consecutive rows: no copy is needed
+            offset = int(positions[0])
+            for low, high in limits:
+                yield Batch(**{name: tensor[offset + low : offset + high] for name, tensor in tensors.items()})
+            return
+        order = np.random.default_rng([self._seed, epoch, pool + 1]).permutation(positions)
+        index = torch.from_numpy(order).to(self._device)
+        for low, high in limits:
+            rows = index[low:high]
             yield Batch(**{name: tensor.index_select(0, rows) for name, tensor in tensors.items()})
 
     def _rows_of_pool(self, chunks: NDArray[np.int64], pool: int) -> NDArray[np.int64]:
@@ -146,7 +155,7 @@ class BatchStream:
             for name, dtype in _TYPES.items()
         }
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-        position = 0
+        position, unreleased = 0, 0
         for number, start, stop in pieces.tolist():
             source, rows = self._sources[number], slice(position, position + stop - start)
             for name, array in arrays.items():
@@ -154,8 +163,11 @@ class BatchStream:
                     array[rows] = getattr(source, name)[start:stop]
             arrays["weight"][rows] = self._weights.of(source.weight[start:stop], source.generator[start:stop])
             position += stop - start
-        for number in np.unique(pieces[:, 0]):
-            drop_pages(self._sources[number])
+            unreleased += stop - start
+            if unreleased * self._row_bytes() > RELEASE_BYTES or position == num_rows:
+                for touched in np.unique(pieces[:, 0]):
+                    drop_pages(self._sources[touched])
+                unreleased = 0
         return tensors
 
     def _to_device(self, tensors: Tensors) -> Tensors:

@@ -22,10 +22,12 @@ def find_files(patterns: Sequence[str], base: Path) -> list[Path]:
     """
     found: list[Path] = []
     for pattern in patterns:
-        matched = [Path(item) for item in sorted(glob.glob(pattern, root_dir=base, recursive=True))]
+        # Path.glob takes no absolute patterns
+        matched = sorted(glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207
         files = [base / item for item in matched if (base / item).is_file()]
         if not files:
-            raise DataError("no file matches", where=base, got=pattern, hint="relative paths start at the YAML's folder")
+            hint = "relative paths start at the dataset's own folder; is every $VARIABLE set?"
+            raise DataError("no file matches", where=base, got=pattern, hint=hint)
         for file in files:
             if file in found:
                 raise DataError("a file is listed twice", where=file, got=pattern)

@@ -123,7 +123,8 @@ def changed(pattern: str) -> tuple[str, ...]:
     """Returns overrides that give the field another valid value, of the first sample where one is possible."""
     options = [SPECIAL[pattern]] if pattern in SPECIAL else []
     if not options:
-        options = [(f"{path}={option}",) for path, field, value in ALL_FIELDS[pattern] for option in candidates(field, value)]
+        places = ALL_FIELDS[pattern]
+        options = [(f"{path}={option}",) for path, field, value in places for option in candidates(field, value)]
     for overrides in options:
         try:
             settings = load_experiment("quickstart", overrides).settings
