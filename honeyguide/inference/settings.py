@@ -14,6 +14,6 @@ class InferenceSettings(Settings):
     """Weights of the epoch with the lowest validation loss, or of the last epoch."""
     root: bool = True
     """Write ``scores.root`` beside ``scores.h5``."""
-    batch_size: int = insignificant(2048, gt=0, description="Most events in a batch.")
+    batch_size: int = insignificant(1024, gt=0, description="Most events in a batch.")
     device: str = insignificant("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1, ...")
     num_threads: int | None = insignificant(None, gt=0, description="CPU threads of torch; null for torch's choice.")

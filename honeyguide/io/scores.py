@@ -135,7 +135,7 @@ class _RootTree:
     def __init__(self, path: Path, score_names: Sequence[str], latent_dim: int, names: Mapping[str, str]) -> None:
         import uproot
 
-        self._file = uproot.recreate(path)
+        self._file = uproot.recreate(path, compression=uproot.LZ4(1))  # writes 4 times as fast as the default
         for key, text in names.items():
             self._file[key] = text
         branches = dict(TRUTH)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from honeyguide.data.event_weights import make_event_weights
 from honeyguide.data.model_inputs import ModelInputs
 from honeyguide.data.streams import BatchStream
 from honeyguide.errors import DataError
+from tests.planted import make_spec, write_sample
 
 
 def make_source(first_id: int, num_events: int, generator: int = 0, weight: float = 1.0) -> ModelInputs:
@@ -103,6 +106,24 @@ def test_batches_kept_by_the_consumer_do_not_change(small_pools):
     stream = BatchStream([make_source(0, 800)], batch_size=50)
     kept = list(stream.batches())
     assert torch.cat([batch.event_id for batch in kept]).tolist() == list(range(800))
+
+
+def resident_mb() -> float:
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of the process from /proc")
+@pytest.mark.parametrize("seed", [None, 1])
+def test_memory_does_not_grow_with_the_file(tmp_path, monkeypatch, seed):
+    """Mapped pages count as memory of the process; those that have been read are given back."""
+    monkeypatch.setattr(streams, "POOL_BYTES", 2**20)
+    monkeypatch.setattr(streams, "RELEASE_BYTES", 2**20)
+    spec = make_spec("jet", shape=(50,), num_features=8)
+    path = write_sample(tmp_path, "qcd", "train", num_events=30_000, first_id=1, spec=spec)
+    assert path.stat().st_size > 40e6
+    stream = BatchStream([ModelInputs.open(path)], batch_size=256, shuffle_seed=seed)
+    start = resident_mb()
+    assert max(resident_mb() - start for _ in stream.batches()) < 15
 
 
 def test_an_error_while_reading_reaches_the_consumer(small_pools, monkeypatch):

@@ -1,0 +1,89 @@
+"""Training: events per CPU second and peak memory, beside the bare forward and backward of the same network.
+
+Run ``python -m benchmarks.training [scale]`` from the root of the repository.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benchmarks.synthetic_inputs import EVENTS, NETWORKS, cpu_seconds, measure_alone, peak_mb, write_inputs
+
+_BATCH = 256
+_CASES = (("dense", None), ("dense", 0), ("conv", 0))  # network, budget of resident memory in MiB
+
+
+def measure(scale: float = 1.0) -> list[dict[str, Any]]:
+    """Returns one row per network: events, events per CPU second, peak memory, and the raw limit beside it.
+
+    Args:
+        scale: 1 is 20,000 events for the dense network and 2,000 for the convolutional one.
+    """
+    return [measure_alone(_measure_one, network, resident, scale) for network, resident in _CASES]
+
+
+def _measure_one(network: str, resident_mb: int | None, scale: float) -> dict[str, Any]:
+    import torch
+
+    import models
+    from honeyguide.data.model_inputs import ModelInputs, read_spec
+    from honeyguide.data.streams import BatchStream
+    from honeyguide.nn.model import weighted_sum
+    from honeyguide.training.run import train
+    from honeyguide.training.settings import TrainingSettings
+
+    torch.set_num_threads(1)
+    num_events = round(EVENTS[network] * scale)
+    build = functools.partial(models.build, models.parse(NETWORKS[network]))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        path = write_inputs(folder / "inputs", "train", num_events)
+        settings = TrainingSettings(
+            epochs=1, batch_size=_BATCH, tensorboard=False, device="cpu", num_threads=1, resident_mb=resident_mb
+        )
+        model = build(read_spec(folder / "inputs"))
+        batch = next(BatchStream([ModelInputs.open(path)], batch_size=_BATCH).batches())
+        optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+
+        def bare(with_step: bool) -> None:
+            for _ in range(-(-num_events // _BATCH)):
+                model.zero_grad(set_to_none=True)
+                weighted_sum(model.loss(batch), model.config.terms).backward()  # type: ignore[no-untyped-call]
+                if with_step:
+                    optimizer.step()
+
+        def whole() -> None:
+            train(folder / "inputs", folder, build_model=build, settings=settings, seed=1, provenance={})
+
+        model.loss(batch)  # the first call sets things up
+        bare_before = cpu_seconds(lambda: bare(False))
+        stepped = cpu_seconds(lambda: bare(True))
+        used = cpu_seconds(whole)
+        bare_after = cpu_seconds(lambda: bare(False))
+    return {
+        "name": f"training, {network}, {'resident' if resident_mb is None else 'streamed'}",
+        "events": num_events,
+        "events_per_cpu_s": num_events / used,
+        "peak_mb": peak_mb(),
+        "reference": "bare forward and backward",
+        "ratio": (bare_before + bare_after) / 2 / used,
+        "ratio_with_optimizer": stepped / used,
+    }
+
+
+def main() -> None:
+    """Prints the rows."""
+    for row in measure(float(sys.argv[1]) if len(sys.argv) > 1 else 1.0):
+        print(  # noqa: T201
+            f"{row['name']:28s} {row['events']:8d} events {row['events_per_cpu_s']:9,.0f} /CPU s "
+            f"{row['peak_mb']:6.0f} MB  {row['ratio']:.3f} of {row['reference']}, "
+            f"{row['ratio_with_optimizer']:.3f} of that with the optimizer's step"
+        )
+
+
+if __name__ == "__main__":
+    main()
