@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,13 @@ class InferenceResult:
 
 
 def infer(
-    training: Path, inputs: Path, folder: Path, *, build_model: BuildModel, settings: InferenceSettings
+    training: Path,
+    inputs: Path,
+    folder: Path,
+    *,
+    build_model: BuildModel,
+    settings: InferenceSettings,
+    progress: Callable[[int, int], None] | None = None,
 ) -> InferenceResult:
     """Returns the summary of an inference, after writing ``scores.h5`` and ``scores.root``.
 
@@ -51,6 +58,7 @@ def infer(
         folder: Existing folder to write to.
         build_model: Makes an untrained model of the trained family and config from an input specification.
         settings: How to apply the model.
+        progress: Called with the number of events that are done and the number of all.
 
     Raises:
         ModelError: The inputs are not those that the model was trained with, or a score is NaN.
@@ -74,11 +82,12 @@ def infer(
             spec=spec,
             root=settings.root,
         ) as writer:
-            _write(writer, source, first_scores, first_latent, start=0)
-            start = len(first_latent)
-            for scores, latent in blocks:
-                _write(writer, source, scores, latent, start=start)
-                start += len(latent)
+            done = 0
+            for scores, latent in chain([(first_scores, first_latent)], blocks):
+                _write(writer, source, scores, latent, start=done)
+                done += len(latent)
+                if progress is not None:
+                    progress(done, len(source))
     return InferenceResult(len(source), len(source) / (time.perf_counter() - started))
 
 

@@ -71,12 +71,12 @@ def load_model(folder: Path, build_model: BuildModel, *, which: Literal["best", 
     """
     description = read_description(folder)
     model = build_model(read_model_spec(folder))
-    built = describe(model)
-    if built["family"] != description["family"] or built["config"] != description["config"]:
+    differences = _differences(model, description)
+    if differences:
         raise ModelError(
             "the model was trained with another configuration than the one it shall be built with",
             where=folder,
-            got=_differences(built, description),
+            got=differences,
             hint="use the configuration of the training",
         )
     path = folder / f"{which}.safetensors"
@@ -91,9 +91,13 @@ def load_model(folder: Path, build_model: BuildModel, *, which: Literal["best", 
     return model.eval()
 
 
-def _differences(built: Mapping[str, Any], trained: Mapping[str, Any]) -> str:
-    if built["family"] != trained["family"]:
-        return f"family {built['family']}, trained was {trained['family']}"
-    keys = sorted(set(built["config"]) | set(trained["config"]))
-    pairs = ((key, built["config"].get(key), trained["config"].get(key)) for key in keys)
-    return "; ".join(f"{key} = {new!r}, trained was {old!r}" for key, new, old in pairs if new != old)
+def _differences(model: Model, description: Mapping[str, Any]) -> str:
+    if model.config.family != description["family"]:
+        return f"family {model.config.family}, trained was {description['family']}"
+    if not isinstance(model.config, BaseModel):
+        return ""
+    # through the class: a field that was added since has its default in the trained model
+    trained = type(model.config).model_validate(description["config"])
+    names = type(model.config).model_fields
+    pairs = ((name, getattr(model.config, name), getattr(trained, name)) for name in names)
+    return "; ".join(f"{name} = {new!r}, trained was {old!r}" for name, new, old in pairs if new != old)

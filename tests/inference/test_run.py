@@ -44,7 +44,16 @@ def score(trained: Path, sample: str, folder: Path, **settings):
     folder.mkdir()
     path = trained / "inputs" / sample / "test.h5"
     chosen = InferenceSettings(num_threads=1, **settings)
-    result = infer(trained / "training", path, folder, build_model=build, settings=chosen)
+    done = []
+    result = infer(
+        trained / "training",
+        path,
+        folder,
+        build_model=build,
+        settings=chosen,
+        progress=lambda *counts: done.append(counts),
+    )
+    assert done[-1] == (result.num_events, result.num_events)
     return result, ModelInputs.open(path)
 
 

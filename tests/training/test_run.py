@@ -264,6 +264,10 @@ def test_loading_executes_no_code_and_names_what_is_wrong(inputs, tmp_path):
     run(inputs, tmp_path / "t", epochs=1)
     with pytest.raises(ModelError, match="latent_dim = 4, trained was 3"):
         load_model(tmp_path / "t", build(latent_dim=4))
+    description = json.loads((tmp_path / "t/model.json").read_text())
+    del description["config"]["dropout"]  # as if the field had been added since
+    (tmp_path / "t/model.json").write_text(json.dumps(description))
+    load_model(tmp_path / "t", build())
     marker = tmp_path / "executed"
     torch.save(_Executes(marker), tmp_path / "t/best.safetensors")
     with pytest.raises(StoreError, match="weights"):

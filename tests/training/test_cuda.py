@@ -1,0 +1,52 @@
+"""Training and streams on a GPU, where there is one."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import models
+from honeyguide.data import streams
+from honeyguide.data.model_inputs import ModelInputs, list_inputs
+from honeyguide.data.streams import BatchStream
+from honeyguide.training.run import train
+from honeyguide.training.settings import TrainingSettings
+from tests.planted import write_inputs
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU in this machine")
+
+
+@pytest.mark.parametrize("resident", [0, 10**9])
+def test_batches_are_those_of_the_cpu(tmp_path, monkeypatch, resident):
+    monkeypatch.setattr(streams, "POOL_BYTES", 10_000)
+    sources = [ModelInputs.open(path) for path in list_inputs(write_inputs(tmp_path / "inputs"), "train").values()]
+    expected = BatchStream(sources, batch_size=64, shuffle_seed=1)
+    found = BatchStream(sources, batch_size=64, shuffle_seed=1, device="cuda", resident_bytes=resident)
+    for one, other in zip(expected.batches(3), found.batches(3), strict=True):
+        assert other.objects.is_cuda
+        assert all(torch.equal(value, getattr(other, name).cpu()) for name, value in vars(one).items())
+
+
+def test_training_follows_the_cpu(tmp_path):
+    inputs = write_inputs(tmp_path / "inputs")
+    config = models.parse({"family": "vae", "hidden": [16], "latent_dim": 3, "posterior": "none"})
+    totals = []
+    for device in ("cpu", "cuda"):
+        folder = tmp_path / device
+        folder.mkdir()
+        settings = TrainingSettings(epochs=2, batch_size=64, device=device, tensorboard=False)
+        train(
+            inputs,
+            folder,
+            build_model=functools.partial(models.build, config),
+            settings=settings,
+            seed=1,
+            provenance={},
+        )
+        epochs = json.loads((folder / "metrics.json").read_text())["epochs"]
+        totals.append([record["validation"]["total"] for record in epochs])
+    np.testing.assert_allclose(totals[0], totals[1], rtol=1e-3)
