@@ -227,7 +227,7 @@ class EventStore:
                 name: tuple(column for column in group if column != _OFFSETS) for name, group in self._file.items()
             }
             self._check_lengths()
-        except (OSError, KeyError, ValueError, AttributeError, RuntimeError) as error:
+        except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
             self.close()
             raise _damaged(path, error) from error
         except StoreError:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from honeyguide.data.events import EventBlock
 from honeyguide.errors import DataError
-from honeyguide.io import text_blocks
+from honeyguide.io import bead_csv, text_blocks
 from honeyguide.io.bead_csv import BeadCsvFile
 from honeyguide.io.settings import ReaderSettings
 
@@ -252,6 +252,15 @@ def test_a_file_without_line_ends_does_not_fill_the_memory(tmp_path, monkeypatch
     path.write_bytes("é".encode() * 2**18)
     with pytest.raises(DataError, match="too long for an event"):
         read(path, block_bytes=4095)
+
+
+def test_more_rows_than_event_ids_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(bead_csv, "MAX_ROWS_PER_FILE", 10)
+    path = write(tmp_path, HEADER, *[GOOD] * 10)
+    assert read(path, block_bytes=64)[0].num_selected == 10
+    path = write(tmp_path, HEADER, *[GOOD] * 11)
+    with pytest.raises(DataError, match="too many rows"):
+        read(path, block_bytes=64)
 
 
 def test_a_row_longer_than_a_block_is_read(tmp_path):

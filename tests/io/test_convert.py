@@ -12,6 +12,7 @@ import pytest
 
 from honeyguide.data.sample import SampleInfo
 from honeyguide.errors import DataError
+from honeyguide.io import convert as convert_module
 from honeyguide.io.atomic import atomic_folder, file_hash
 from honeyguide.io.convert import ConversionCounts, convert_files
 from honeyguide.io.event_store import EventStore
@@ -124,6 +125,20 @@ def test_a_bad_file_leaves_nothing_behind(tmp_path, content):
     with pytest.raises(DataError, match=r"bad\.csv"), atomic_folder(store / "out") as folder:
         convert_files([good, bad], folder, sample=SAMPLE, settings=ReaderSettings())
     assert list(store.iterdir()) == []
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path, monkeypatch):
+    path = make_file(tmp_path / "growing.csv", 1)
+    read_events = convert_module.BeadCsvFile.iter_blocks
+
+    def grow_and_read(file):
+        with path.open("a") as growing:
+            growing.write("1,100,0,0\n")
+        return read_events(file)
+
+    monkeypatch.setattr(convert_module.BeadCsvFile, "iter_blocks", grow_and_read)
+    with pytest.raises(DataError, match="changed while it was read"):
+        convert([path], tmp_path / "out")
 
 
 CONVERT_INTO = """
