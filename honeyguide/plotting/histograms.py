@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from honeyguide.errors import ConfigError, nearest_name
-from honeyguide.plotting.style import colour, dashes, figure_style, header, save, signal_label, slug
+from honeyguide.plotting.style import colour, dashes, figure_style, header, legend, save, signal_label, slug
 
 if TYPE_CHECKING:
     from honeyguide.evaluation.histogram_rows import Key
@@ -134,16 +134,15 @@ def _draw_ratio(
 def _frame(top: Axes, bottom: Axes, drawn: dict[str, tuple[Floats, Floats]], settings: HistogramSettings) -> None:
     heights = np.concatenate([height for height, _ in drawn.values()])
     positive = heights[heights > 0]
-    rows = min(len(drawn), 8)
+    free = 0.08 + 0.06 * (len(drawn) if len(drawn) < 9 else 0)  # part of the height that the legend takes
     if len(positive):
         low, high = float(positive.min()), float(positive.max())
         if settings.log and high > 20 * low:  # less has no decade to show
             low = max(low, high * 1e-6) / 2
-            top.set(yscale="log", ylim=(low, high * max((high / low) ** (0.08 * rows), 2)))
+            top.set(yscale="log", ylim=(low, high * (high / low) ** (free / (1 - free))))
         else:
-            top.set_ylim(0, high * (1.1 + 0.08 * rows))
-    columns = 1 if rows < 5 else 2
-    top.legend(loc="upper right", frameon=False, ncols=columns, fontsize=12 if rows < 7 else 9)
+            top.set_ylim(0, high / (1 - free))
+    legend(top, location="upper right", outside_from=9)
     bottom.set_ylim(0, 2.5)
 
 

@@ -84,14 +84,19 @@ def legend(axes: Axes, *, location: Literal["upper left", "upper right"], outsid
         return
     axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False)
     if isinstance(axes.figure, Figure):
-        axes.figure.set_size_inches(12.0, 6.0)
+        axes.figure.set_size_inches(12.0, axes.figure.get_figheight())
 
 
 def signal_label(name: str) -> str:
     """Returns the label of a signal point: ``mass=3500,r_inv=0.3`` with symbols and units; other names as they are."""
     if "=" not in name:
         return name
-    known = {"mass": ("$m$", " GeV"), "r_inv": (r"$r_\mathrm{inv}$", "")}
+    known = {
+        "mass": ("$m$", " GeV"),
+        "mass_x": ("$m_X$", " GeV"),
+        "mass_y": ("$m_Y$", " GeV"),
+        "r_inv": (r"$r_\mathrm{inv}$", ""),
+    }
     parts = []
     for item in name.split(","):
         key, _, value = item.partition("=")

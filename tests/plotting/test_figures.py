@@ -115,6 +115,25 @@ def test_histogram_figure_without_weights_and_norm_shows_counts(histograms):
     np.testing.assert_allclose(next(p for p in top.patches if "qcd" in p.get_label()).get_data()[0], [50, 30, 10])
 
 
+@pytest.mark.parametrize("num_signals", [4, 7, 12])
+def test_the_legend_of_a_histogram_covers_no_other_text(histograms, num_signals):
+    signal = histograms.samples["svj"] | {"signal": "mass=3500,mass_x=500,mass_y=100"}
+    for number in range(num_signals):
+        name = f"wprime_with_a_long_name_{number}"
+        histograms.samples[name] = signal
+        histograms.histograms[name] = histograms.histograms["svj"]
+    figure = feature_figure(histograms, KEY, settings=HistogramSettings())
+    with mpl.rc_context({}):
+        figure.draw_without_rendering()
+    top = figure.axes[0]
+    box = top.get_legend().get_window_extent()
+    assert not box.overlaps(top.yaxis.label.get_window_extent())
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert figure.bbox.y0 <= box.y0 < box.y1 <= figure.bbox.y1
+    highest = max(np.nanmax(patch.get_data()[0]) for patch in top.patches)
+    assert box.y0 > top.transData.transform((0, highest))[1] or box.x0 > top.get_window_extent().x1
+
+
 def test_unknown_reference_is_a_config_error(histograms):
     with pytest.raises(ConfigError, match="nearest: qcd"):
         feature_figure(histograms, KEY, settings=HistogramSettings(reference="qdc"))
@@ -139,6 +158,7 @@ def test_file_names_are_safe():
     assert slug("../..", "") == "..-.._x"
     assert signal_label("all signals") == "all signals"
     assert signal_label("coupling=0.5") == "coupling = 0.5"
+    assert signal_label("mass=3500,mass_x=500") == "$m$ = 3500 GeV, $m_X$ = 500 GeV"
 
 
 def test_settings_load_nothing_heavy():
