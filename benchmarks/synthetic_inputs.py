@@ -19,7 +19,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "conv": {"family": "vae", "encoder": "conv", "hidden": [100], "normalization": "batch"},
 }
 """Configs of the networks that are measured; ``conv`` is BEAD's ConvVAE but for the width of the last feature maps."""
-EVENTS = {"dense": 20_000, "conv": 2_000}
+EVENTS = {"dense": 20_000, "conv": 4_000}
 """Events at scale 1."""
 
 _BLOCK = 10_000
@@ -64,8 +64,13 @@ def measure_alone(function: Callable[..., dict[str, Any]], *arguments: Any) -> d
         return pool.submit(function, *arguments).result()
 
 
-def cpu_seconds(function: Callable[[], object]) -> float:
-    """Returns the CPU time of one call."""
+def least_cpu_seconds(*functions: Callable[[], object], rounds: int) -> list[float]:
+    """Returns the least CPU time of each function; they take turns, so that a busy machine slows all of them alike."""
+    times = [[_cpu_seconds(function) for function in functions] for _ in range(rounds)]
+    return [min(column) for column in zip(*times, strict=True)]
+
+
+def _cpu_seconds(function: Callable[[], object]) -> float:
     start = time.process_time()
     function()
     return time.process_time() - start
