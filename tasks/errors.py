@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from types import TracebackType
 
 from honeyguide.errors import HoneyguideError
+
+
+_TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n.*^honeyguide\.errors\.\w+: ", re.DOTALL | re.MULTILINE)
 
 
 class ReadableErrors(logging.Filter):
@@ -18,6 +22,9 @@ class ReadableErrors(logging.Filter):
         if isinstance(error, HoneyguideError):
             record.msg, record.args = "%s\n%s", (record.getMessage(), error)
             record.exc_info = record.exc_text = None
+        elif isinstance(record.msg, str) and _TRACEBACK.search(record.msg):
+            # where completeness can't be told (no source files, say), luigi has the traceback in the text itself
+            record.msg = _TRACEBACK.sub("", record.msg)
         return True
 
 

@@ -66,15 +66,15 @@ class ROCCurveTask(TrainingParameters):
         }
         return {**super().identity(), "scores": scores}
 
-    def scores(self) -> dict[str, list[dict[str, Path]]]:
-        """Returns the score files: label -> one mapping (sample -> file) per seed."""
-        files: dict[str, list[dict[str, Path]]] = {}
+    def scores(self) -> dict[str, dict[int, dict[str, Path]]]:
+        """Returns the score files: label -> seed -> sample -> file."""
+        files: dict[str, dict[int, dict[str, Path]]] = {}
         for label, task in self.requires().items():
-            seeds: dict[int, dict[str, Path]] = {}
+            seeds = task.experiment.settings.training.seeds
+            files[label] = {seed: {} for seed in seeds}
             for branch in task.get_branch_tasks().values():
-                seed, sample = branch.branch_data
-                seeds.setdefault(seed, {})[sample] = branch.output().folder / "scores.h5"
-            files[label] = list(seeds.values())
+                index, sample = branch.branch_data
+                files[label][seeds[index]][sample] = branch.output().folder / "scores.h5"
         return files
 
     def run(self) -> None:

@@ -18,6 +18,7 @@ from honeyguide.evaluation.result import RocResult, roc_result, spread
 from honeyguide.evaluation.roc import two_classes
 from honeyguide.evaluation.settings import RocSettings
 
+Seeds = Mapping[int, Mapping[str, Path]] | Sequence[Mapping[str, Path]]
 ALL_SIGNALS = "all signals"
 SCHEMA = 1
 
@@ -28,7 +29,7 @@ class Entry:
 
     Attributes:
         training: Label of the training.
-        seed: Index of the seed.
+        seed: The seed; its index where the seeds were given without their names.
         score: Name of the score.
         signal: Name of the signal point, or ``all signals``.
         result: Curve and numbers.
@@ -68,16 +69,15 @@ class Evaluation:
         return list(dict.fromkeys(getattr(entry, what) for entry in self.entries))
 
 
-def evaluate(
-    trainings: Mapping[str, Sequence[Mapping[str, Path]]], folder: Path, *, settings: RocSettings
-) -> Evaluation:
+def evaluate(trainings: Mapping[str, Seeds], folder: Path, *, settings: RocSettings) -> Evaluation:
     """Returns all ROC curves of the trainings; writes ``roc.json``, ``roc.h5`` and figures (PNG, PDF) to ``folder``.
 
     Background are all events of label 0 of all samples of a seed; every signal point has its own curve against it, and
     all together the curve ``all signals`` (where there is more than one point).
 
     Args:
-        trainings: Label of each training to its seeds, each a mapping of sample name to the scores of the sample.
+        trainings: Label of each training to its seeds (by seed, or just in a row), each a mapping of sample name to the
+            scores of the sample.
         folder: Where to write; it exists.
         settings: Scores, working points, uncertainties.
 
@@ -96,7 +96,7 @@ def evaluate(
 
 
 def compute(
-    trainings: Mapping[str, Sequence[Mapping[str, Path]]],
+    trainings: Mapping[str, Seeds],
     *,
     settings: RocSettings,
     groups: dict[str, Any] | None = None,
@@ -118,13 +118,14 @@ def compute(
     entries: list[Entry] = []
     distributions = {}
     for training, seeds in trainings.items():
-        for seed, samples in enumerate(seeds):
+        by_seed = seeds if isinstance(seeds, Mapping) else dict(enumerate(seeds))
+        for seed, samples in by_seed.items():
             events = read_events(samples, settings)
             if groups is not None:
                 groups.setdefault(training, []).append(events.groups())
             for score in _scores(events, settings, training):
                 entries += _curves(training, seed, score, events, settings)
-                if seed == 0:
+                if (training, score) not in distributions:
                     shown = events.by_group(score)
                     distributions[training, score] = score_distributions(shown, num_bins=settings.score_bins)
     return Evaluation(tuple(entries), distributions, settings)

@@ -151,6 +151,17 @@ def test_seeds_have_mean_and_spread_and_trainings_are_overlaid(tmp_path):
     assert names == expected
 
 
+def test_curves_carry_the_seeds_that_were_trained(tmp_path):
+    samples = [training(tmp_path / "a", seed=0), training(tmp_path / "b", seed=100)]
+    settings = RocSettings(scores=("total",))
+    named = compute({"vae": {7: samples[0], 3: samples[1]}}, settings=settings)
+    in_a_row = compute({"vae": samples}, settings=settings)
+    assert [entry.seed for entry in named.select(score="total", signal=POINTS[0])] == [7, 3]
+    assert [e.result.auc for e in named.entries] == [e.result.auc for e in in_a_row.entries]
+    assert list(named.distributions) == [("vae", "total")]
+    assert named.distributions["vae", "total"].edges.tolist() == in_a_row.distributions["vae", "total"].edges.tolist()
+
+
 def test_the_same_input_gives_the_same_bytes(tmp_path):
     samples = training(tmp_path)
     del samples["light"]

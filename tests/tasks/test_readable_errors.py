@@ -1,0 +1,35 @@
+"""A user's mistake is shown as its message, wherever luigi reports it from; anything else keeps its traceback."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+
+import pytest
+
+from honeyguide.errors import DataError
+from tasks.errors import ReadableErrors
+
+
+def record(error: Exception, *, in_text: bool) -> logging.LogRecord:
+    try:
+        raise error
+    except type(error) as caught:
+        text = f"Will not run it:\n{traceback.format_exc()}" if in_text else "it failed"
+        info = None if in_text else (type(caught), caught, caught.__traceback__)
+    return logging.LogRecord("luigi-interface", logging.WARNING, __file__, 1, text, None, info)
+
+
+@pytest.mark.parametrize("in_text", [True, False])
+def test_a_mistake_is_its_message(in_text):
+    shown = record(DataError("no file matches", got="a-*.csv", hint="look"), in_text=in_text)
+    assert ReadableErrors().filter(shown)
+    assert "no file matches\n  got: a-*.csv\n  hint: look" in logging.Formatter().format(shown)
+    assert "Traceback" not in logging.Formatter().format(shown)
+
+
+@pytest.mark.parametrize("in_text", [True, False])
+def test_a_defect_keeps_its_traceback(in_text):
+    shown = record(KeyError("x"), in_text=in_text)
+    assert ReadableErrors().filter(shown)
+    assert "Traceback" in logging.Formatter().format(shown)
