@@ -9,7 +9,6 @@ from types import TracebackType
 
 from honeyguide.errors import HoneyguideError
 
-
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n.*^honeyguide\.errors\.\w+: ", re.DOTALL | re.MULTILINE)
 
 
