@@ -158,11 +158,17 @@ def _read_yaml(path: Path, _mtime_ns: int, _size: int) -> dict[str, Any]:
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Returns ``base`` with ``own`` on top; a section of another ``family`` has other keys, so it takes none over."""
     merged = dict(base)
     for key, value in own.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        below = merged.get(key)
+        both = isinstance(value, dict) and isinstance(below, dict) and not _changes_family(below, value)
         merged[key] = _merged(merged[key], value) if both else value
     return merged
+
+
+def _changes_family(below: dict[str, Any], own: dict[str, Any]) -> bool:
+    return "family" in below and own.get("family", below["family"]) != below["family"]
 
 
 def _dataset_path(raw: dict[str, Any], path: Path) -> Path:
@@ -176,7 +182,7 @@ def _dataset_path(raw: dict[str, Any], path: Path) -> Path:
 def _validated(path: Path, dataset_path: Path, raw_json: str, overrides: tuple[str, ...]) -> Experiment:
     raw, dataset = json.loads(raw_json)
     raw["dataset"] = dataset
-    for override in overrides:
+    for override in sorted(overrides, key=lambda item: ".family=" not in item):  # a family first, then its keys
         _apply(raw, override)
     _complete(ExperimentSettings, raw)
     try:
@@ -198,9 +204,12 @@ def _apply(raw: dict[str, Any], override: str) -> None:
             raise ConfigError(f"{section!r} is a value, not a section", where=f"--set {override}", got=child)
         node = child
     try:
-        node[last] = yaml.load(text, Loader=_Loader)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError("the value is not YAML", where=f"--set {override}", got=text) from error
+    if _changes_family(node, {last: value}):
+        node.clear()
+    node[last] = value
 
 
 def _complete(section: type[BaseModel], values: dict[str, Any]) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
+import models
 from configs.load import CONFIG_FOLDER, find_config, load_experiment, parse_overrides
 from honeyguide.errors import ConfigError
+from honeyguide.settings import Settings
 
 DATASET = "samples: {qcd: {process: qcd, generator: g, files: [a.csv]}}\n"
 
@@ -131,6 +136,32 @@ def test_extends_inherits_and_a_circle_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "exp.yaml").write_text("extends: child.yaml\n")
     with pytest.raises(ConfigError, match="comes back"):
         load_experiment(str(tmp_path / "child.yaml"))
+
+
+class OtherConfig(Settings):
+    """Settings of a family that shares no key with the real ones."""
+
+    family: Literal["other"]
+    size: int = 1
+
+
+def test_another_model_family_takes_over_no_keys_of_the_one_before(tmp_path: Path, monkeypatch) -> None:
+    """So ``--model-name`` and ``extends`` work between families, whatever keys each has."""
+    module = types.ModuleType("other_family.config")
+    module.CONFIG = OtherConfig
+    monkeypatch.setitem(sys.modules, "other_family", types.ModuleType("other_family"))
+    monkeypatch.setitem(sys.modules, "other_family.config", module)
+    monkeypatch.setitem(models.REGISTRY, "other", "other_family")
+    base = write(tmp_path, "dataset: data.yaml\nmodel: {family: vae, latent_dim: 7, posterior: none}\n")
+    assert load_experiment(base, ("model.family=other",)).settings.model == OtherConfig(family="other")
+    changed = load_experiment(base, ("model.family=other", "model.size=2"))
+    assert changed.settings.model == OtherConfig(family="other", size=2)
+    same = load_experiment(base, ("model.family=vae", "model.hidden=[8]")).settings.model
+    assert (same.latent_dim, same.hidden) == (7, (8,))
+    (tmp_path / "own.yaml").write_text("extends: exp.yaml\nmodel: {family: other}\n")
+    assert load_experiment(str(tmp_path / "own.yaml")).settings.model == OtherConfig(family="other")
+    (tmp_path / "own.yaml").write_text("extends: exp.yaml\nmodel: {family: vae, hidden: [8]}\n")
+    assert load_experiment(str(tmp_path / "own.yaml")).settings.model == same
 
 
 def test_settings_are_frozen() -> None:
