@@ -51,11 +51,12 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     SAMPLES + "*.label": (SAMPLES + "wprime_3500.label=background", SAMPLES + "wprime_3500.signal_point=null"),
     SAMPLES + "*.split": (SAMPLES + "qcd_mpi.split=train",),
     SAMPLES + "*.generate.process": (SAMPLES + "wprime_3500.generate=" + SVJ,),
+    "preprocess.level": ("preprocess.level=constituent", "preprocess.features=[]"),
     "preprocess.jet_ordering": ("preprocess.jet_ordering=mass",),
     "preprocess.constituent_ordering": ("preprocess.constituent_ordering=pt_fraction",),
     "preprocess.features": ("preprocess.features=[{name: pt, scaler: log}]",),
     "preprocess.event_features": ("preprocess.event_features=[{name: met, scaler: log}]",),
-    "roc.scores": ("roc.scores=[total]",),
+    "roc.scores": ("roc.scores=[reconstruction]",),
     "histograms.features": ("histograms.features={jets: [pt]}",),
     "histograms.reference": ("histograms.reference=qcd_mpi",),
 }
@@ -214,8 +215,9 @@ def test_flag_is_the_same_as_its_override() -> None:
 
 
 def test_override_at_its_default_is_no_change() -> None:
-    epochs = type(load_experiment("quickstart").settings.training).model_fields["batch_size"].default
-    assert paths("TrainingTask") == paths("TrainingTask", set=(f"training.batch_size={epochs}",))
+    settings = load_experiment("quickstart").settings.training
+    assert "momentum" not in settings.model_fields_set
+    assert paths("TrainingTask") == paths("TrainingTask", set=(f"training.momentum={settings.momentum}",))
 
 
 def test_other_config_with_the_same_content_shares_the_dataset(tmp_path: Path) -> None:
