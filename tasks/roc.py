@@ -18,7 +18,7 @@ class ROCCurveTask(TrainingParameters):
     """Draw ROC curves with their uncertainties, per signal point and merged, and compare trainings.
 
         law run ROCCurveTask --config quickstart
-        law run ROCCurveTask --config quickstart --overlay "wide: model.latent_dim=32; conv: quickstart_conv"
+        law run ROCCurveTask --config quickstart --overlay "dim 2: model.latent_dim=2; BEAD: bead"
 
     Outputs: ``roc.json`` (AUC, efficiencies at working points, significance improvement, all with intervals),
     ``roc.h5`` (the curves), figures as PNG and PDF.
