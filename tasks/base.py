@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import law
 import luigi
 
-from tasks import errors
+from tasks import errors, scale
 from tasks.targets import FolderTarget
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # configs (pydantic) and everything heavier are imported where they are used: `law index` and completion stay instant
 errors.install()
+scale.install()
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -64,6 +65,23 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
     """Counts up when the code makes another result of the same inputs and settings."""
     flags: ClassVar[dict[str, tuple[str, Any]]] = {}
     """Parameters that stand for an override: name -> (section.key, value that means "not given")."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "run" in vars(cls):
+            cls.run = _unless_complete(cls.run)
+
+    @property
+    def resources(self) -> dict[str, int]:
+        """A lock on the output: two tasks that make the same one (of two configs, say) do not run at once."""
+        return {} if getattr(self, "branch", 0) == -1 else {self.output().path: 1}
+
+    @classmethod
+    @functools.cache
+    def get_params(cls) -> list[tuple[str, Any]]:
+        """Returns the parameters of the class; luigi looks for them anew in each of nine calls per branch task."""
+        params: list[tuple[str, Any]] = super().get_params()
+        return params
 
     @classmethod
     def modify_param_values(cls, params: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +158,17 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
     def progress(self, what: str, total: int | None = None) -> Callable[..., None]:
         """Returns a callback (done[, total]) that tells the scheduler and, at each tenth, the terminal."""
         return _Progress(self.publish_progress, self.publish_message, what, total)
+
+
+def _unless_complete(run: Callable[[HoneyguideTask], None]) -> Callable[[HoneyguideTask], None]:
+    """Returns ``run`` that does nothing where another task has made the same output since the tasks were scheduled."""
+
+    @functools.wraps(run)
+    def run_unless_complete(self: HoneyguideTask) -> None:
+        if not self.output().exists():
+            run(self)
+
+    return run_unless_complete
 
 
 class _Progress:

@@ -62,4 +62,5 @@ class InferenceTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc
                 folder,
                 build_model=functools.partial(models.build, settings.model),
                 settings=settings.inference,
+                progress=self.progress(f"{self.branch_name()}: events"),
             )
