@@ -40,5 +40,5 @@ class PreprocessTask(HoneyguideTask):
                 folder,
                 samples=[sample.info(name) for name, sample in settings.dataset.samples.items()],
                 settings=settings.preprocess,
-                progress=self.progress("preprocessing, events"),
+                progress=self.progress("preprocessing (fit, then write), events"),
             )
