@@ -63,11 +63,14 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
     """Sections that this task itself depends on."""
     result_version: ClassVar[int] = 1
     """Counts up when the code makes another result of the same inputs and settings."""
+    exclude_params_repr_empty: ClassVar[tuple[str, ...]] = ("set", "overlay", "label")
     flags: ClassVar[dict[str, tuple[str, Any]]] = {}
     """Parameters that stand for an override: name -> (section.key, value that means "not given")."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        # a flag has become an override by the time that anyone reads the task's name
+        cls.exclude_params_repr = {*cls.exclude_params_repr, *cls.flags}
         if "run" in vars(cls):
             cls.run = _unless_complete(cls.run)
 

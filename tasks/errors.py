@@ -19,7 +19,8 @@ class ReadableErrors(logging.Filter):
         """Returns True always; the record is changed in place."""
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if isinstance(error, HoneyguideError):
-            record.msg, record.args = "%s\n%s", (record.getMessage(), error)
+            said = "" if record.getMessage().startswith("Uncaught exception") else record.getMessage() + "\n"
+            record.msg, record.args = "%s%s", (said, error)
             record.exc_info = record.exc_text = None
         elif isinstance(record.msg, str) and _TRACEBACK.search(record.msg):
             # where completeness can't be told (no source files, say), luigi has the traceback in the text itself

@@ -28,7 +28,7 @@ class ROCCurveTask(TrainingParameters):
         default=law.NO_STR, description="name of this training in legends; default: the config's name"
     )
     overlay = luigi.Parameter(
-        default="",
+        default=law.NO_STR,
         description="further trainings to compare, 'LABEL: [CONFIG,] [section.key=value, ...]' with semicolons "
         "between them; default: none",
     )
@@ -40,7 +40,8 @@ class ROCCurveTask(TrainingParameters):
     def trainings(self) -> Iterator[tuple[str, InferenceTask]]:
         """Returns (label, scores) of every training to draw."""
         yield (self.experiment.name if self.label == law.NO_STR else self.label), InferenceTask.req(self)
-        for entry in filter(None, (item.strip() for item in self.overlay.split(";"))):
+        overlay = "" if self.overlay == law.NO_STR else self.overlay
+        for entry in filter(None, (item.strip() for item in overlay.split(";"))):
             label, separator, text = entry.partition(":")
             if not separator:
                 raise ConfigError("an overlay is 'LABEL: ...'", where="--overlay", got=entry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from honeyguide.evaluation.auc import Estimate, delong
 from honeyguide.evaluation.bootstrap import bootstrap, interval
+from honeyguide.evaluation.distributions import Distributions
 from honeyguide.evaluation.roc import Floats, RocCurve, TwoClasses, roc_curve, thin
 from honeyguide.evaluation.settings import RocSettings
 from honeyguide.evaluation.working_points import (
@@ -86,6 +87,52 @@ class Spread:
     minimum: float | None
     maximum: float | None
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The ROC curve of one training, seed, score and signal.
+
+    Attributes:
+        training: Label of the training.
+        seed: The seed; its index where the seeds were given without their names.
+        score: Name of the score.
+        signal: Name of the signal point, or ``all signals``.
+        result: Curve and numbers.
+    """
+
+    training: str
+    seed: int
+    score: str
+    signal: str
+    result: RocResult
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that figures show.
+
+    Attributes:
+        entries: All curves.
+        distributions: (training, score) to the score distributions of the first seed.
+        settings: What they were made with.
+    """
+
+    entries: tuple[Entry, ...]
+    distributions: Mapping[tuple[str, str], Distributions]
+    settings: RocSettings
+
+    def select(self, *, training: str | None = None, score: str, signal: str | None = None) -> list[Entry]:
+        """Returns the entries of a score, of one training and signal where they are given, all seeds."""
+        return [
+            entry
+            for entry in self.entries
+            if entry.score == score and training in (None, entry.training) and signal in (None, entry.signal)
+        ]
+
+    def names(self, what: str) -> list[str]:
+        """Returns the different values of ``training``, ``score`` or ``signal``, in their order."""
+        return list(dict.fromkeys(getattr(entry, what) for entry in self.entries))
 
 
 def roc_result(classes: TwoClasses, settings: RocSettings) -> RocResult:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -12,61 +12,15 @@ import h5py
 import numpy as np
 
 from honeyguide.errors import ConfigError, nearest_name
-from honeyguide.evaluation.distributions import Distributions, score_distributions
+from honeyguide.evaluation.distributions import score_distributions
 from honeyguide.evaluation.events import ScoredEvents, read_events
-from honeyguide.evaluation.result import RocResult, roc_result, spread
+from honeyguide.evaluation.result import Entry, Evaluation, roc_result, spread
 from honeyguide.evaluation.roc import two_classes
 from honeyguide.evaluation.settings import RocSettings
 
 Seeds = Mapping[int, Mapping[str, Path]] | Sequence[Mapping[str, Path]]
 ALL_SIGNALS = "all signals"
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Entry:
-    """The ROC curve of one training, seed, score and signal.
-
-    Attributes:
-        training: Label of the training.
-        seed: The seed; its index where the seeds were given without their names.
-        score: Name of the score.
-        signal: Name of the signal point, or ``all signals``.
-        result: Curve and numbers.
-    """
-
-    training: str
-    seed: int
-    score: str
-    signal: str
-    result: RocResult
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Everything that figures show.
-
-    Attributes:
-        entries: All curves.
-        distributions: (training, score) to the score distributions of the first seed.
-        settings: What they were made with.
-    """
-
-    entries: tuple[Entry, ...]
-    distributions: Mapping[tuple[str, str], Distributions]
-    settings: RocSettings
-
-    def select(self, *, training: str | None = None, score: str, signal: str | None = None) -> list[Entry]:
-        """Returns the entries of a score, of one training and signal where they are given, all seeds."""
-        return [
-            entry
-            for entry in self.entries
-            if entry.score == score and training in (None, entry.training) and signal in (None, entry.signal)
-        ]
-
-    def names(self, what: str) -> list[str]:
-        """Returns the different values of ``training``, ``score`` or ``signal``, in their order."""
-        return list(dict.fromkeys(getattr(entry, what) for entry in self.entries))
 
 
 def evaluate(trainings: Mapping[str, Seeds], folder: Path, *, settings: RocSettings) -> Evaluation:

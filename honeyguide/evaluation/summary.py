@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from honeyguide.evaluation.result import RocResult
-from honeyguide.evaluation.run import Evaluation
+from honeyguide.evaluation.result import Evaluation, RocResult
 from honeyguide.evaluation.working_points import WorkingPoint
 
 

@@ -13,8 +13,7 @@ from honeyguide.plotting.scores import score_figure
 from honeyguide.plotting.style import save, signal_label, slug
 
 if TYPE_CHECKING:
-    from honeyguide.evaluation.result import RocResult
-    from honeyguide.evaluation.run import Entry, Evaluation
+    from honeyguide.evaluation.result import Entry, Evaluation, RocResult
 
 MERGED = "all signals"
 

@@ -204,6 +204,20 @@ def test_every_write_survives_a_kill(as_files: Law) -> None:
     assert not list(as_files.store.rglob("*.partial*"))
 
 
+@pytest.mark.parametrize("point", ["file", "rename"])
+def test_simulation_survives_a_kill(tmp_path: Path, point: str) -> None:
+    law = Law(tmp_path)
+    generate = "{process: wprime_to_qqqq, mass: 3500, mass_x: 500, mass_y: 100, events: 20}"
+    config = law.write_config("tiny", f"samples: {{w: {{process: w, generator: g, generate: {generate}}}}}")
+    task = ("tasks.generate.GenerateEventsTask", "--config", config)
+    killed = law(*task, killed=("GenerateEventsTask", point))
+    assert killed.returncode == -9, killed.text
+    assert "absent" in law(*task, "--print-status", "0").text
+    assert law(*task).ran == {"GenerateEventsTask": 2}
+    (folder,) = (law.store / "GenerateEventsTask").glob("*/*/*")
+    verify(folder)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
