@@ -37,8 +37,11 @@ class Experiment:
     settings: ExperimentSettings
 
 
+@functools.lru_cache(maxsize=1024)
 def load_experiment(config: str, overrides: tuple[str, ...] = ()) -> Experiment:
     """Returns the experiment ``config`` (a name in ``configs/experiments`` or a path) with overrides applied.
+
+    A config is read once per process, so that all tasks of one ``law run`` see the same.
 
     Args:
         config: Name, or path of a YAML file.
@@ -47,12 +50,13 @@ def load_experiment(config: str, overrides: tuple[str, ...] = ()) -> Experiment:
     Raises:
         ConfigError: A file, key, type or combination is wrong; the message has file, key, got and the nearest key.
     """
-    files = _FilesRead()
     path = find_config(config, "experiments")
-    raw = _read_with_base(path, "experiments", files)
-    dataset_path = _dataset_path(raw, path)
-    dataset = _read_with_base(dataset_path, "datasets", files)
-    return _validated(path, dataset_path, json.dumps([raw, dataset], default=str), overrides)
+    raw = _read_with_base(path, "experiments")
+    if "dataset" not in raw:
+        raise ConfigError("an experiment names its dataset: 'dataset: NAME'", where=path)
+    dataset_path = Path(raw["dataset"])
+    raw["dataset"] = _read_with_base(dataset_path, "datasets")
+    return Experiment(path.stem, dataset_path.stem, dataset_path.parent, _validated(raw, path, dataset_path, overrides))
 
 
 def find_config(name: str, kind: str, beside: Path | None = None) -> Path:
@@ -112,10 +116,6 @@ def _split(text: str) -> list[str]:
     return parts
 
 
-class _FilesRead(dict[Path, Any]):
-    """Files of one load, to find an ``extends`` that comes back to itself."""
-
-
 class _Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
     """YAML as physicists write it: ``1e-3`` is a number, a key given twice is an error."""
 
@@ -134,20 +134,22 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _read_with_base(path: Path, kind: str, files: _FilesRead) -> dict[str, Any]:
-    if path in files:
+def _read_with_base(path: Path, kind: str, extended_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Returns what is in the file on top of what it extends; an experiment's dataset as its path."""
+    if path in extended_by:
         raise ConfigError("'extends' comes back to the same file", where=path)
-    files[path] = True
-    stat = path.stat()
-    raw = dict(_read_yaml(path, stat.st_mtime_ns, stat.st_size))
+    raw = _read_yaml(path)
+    if isinstance(raw.get("dataset"), str):
+        raw["dataset"] = str(find_config(raw["dataset"], "datasets", path))
+    elif "dataset" in raw:
+        raise ConfigError("an experiment names its dataset: 'dataset: NAME'", where=path, got=raw["dataset"])
     base = raw.pop("extends", None)
     if base is None:
         return raw
-    return _merged(_read_with_base(find_config(str(base), kind, path), kind, files), raw)
+    return _merged(_read_with_base(find_config(str(base), kind, path), kind, (*extended_by, path)), raw)
 
 
-@functools.lru_cache(maxsize=64)
-def _read_yaml(path: Path, _mtime_ns: int, _size: int) -> dict[str, Any]:
+def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -171,27 +173,16 @@ def _changes_family(below: dict[str, Any], own: dict[str, Any]) -> bool:
     return "family" in below and own.get("family", below["family"]) != below["family"]
 
 
-def _dataset_path(raw: dict[str, Any], path: Path) -> Path:
-    name = raw.pop("dataset", None)
-    if not isinstance(name, str):
-        raise ConfigError("an experiment names its dataset: 'dataset: NAME'", where=path, got=name)
-    return find_config(name, "datasets", path)
-
-
-@functools.lru_cache(maxsize=256)
-def _validated(path: Path, dataset_path: Path, raw_json: str, overrides: tuple[str, ...]) -> Experiment:
-    raw, dataset = json.loads(raw_json)
-    raw["dataset"] = dataset
+def _validated(raw: dict[str, Any], path: Path, dataset_path: Path, overrides: tuple[str, ...]) -> ExperimentSettings:
     for override in sorted(overrides, key=lambda item: ".family=" not in item):  # a family first, then its keys
         _apply(raw, override)
     _complete(ExperimentSettings, raw)
     try:
         # strict JSON mode: lists become tuples, but "5" never becomes 5
-        settings = ExperimentSettings.model_validate_json(json.dumps(raw, default=str), strict=True)
+        return ExperimentSettings.model_validate_json(json.dumps(raw, default=str), strict=True)
     except ValidationError as error:
         problems = [_problem(item, raw, (path, dataset_path), overrides) for item in error.errors(include_url=False)]
         raise _one_error(problems, path) from error
-    return Experiment(path.stem, dataset_path.stem, dataset_path.parent, settings)
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:

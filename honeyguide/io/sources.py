@@ -20,7 +20,7 @@ def find_files(patterns: Sequence[str], base: Path) -> list[Path]:
     Raises:
         DataError: A pattern matches no file, or a file is matched twice.
     """
-    found: list[Path] = []
+    found: dict[Path, None] = {}
     for pattern in patterns:
         # Path.glob takes no absolute patterns
         matched = sorted(glob.glob(pattern, root_dir=base, recursive=True))  # noqa: PTH207
@@ -31,8 +31,8 @@ def find_files(patterns: Sequence[str], base: Path) -> list[Path]:
         for file in files:
             if file in found:
                 raise DataError("a file is listed twice", where=file, got=pattern)
-            found.append(file)
-    return found
+            found[file] = None
+    return list(found)
 
 
 def fingerprint(path: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ DATASET = "samples: {qcd: {process: qcd, generator: g, files: [a.csv]}}\n"
 
 
 def write(folder: Path, experiment: str, dataset: str = DATASET) -> str:
+    load_experiment.cache_clear()
     (folder / "data.yaml").write_text(dataset)
     (folder / "exp.yaml").write_text(experiment)
     return str(folder / "exp.yaml")
@@ -134,6 +135,7 @@ def test_extends_inherits_and_a_circle_is_an_error(tmp_path: Path) -> None:
     training = load_experiment(str(tmp_path / "child.yaml")).settings.training
     assert (training.epochs, training.batch_size) == (4, 17)
     (tmp_path / "exp.yaml").write_text("extends: child.yaml\n")
+    load_experiment.cache_clear()
     with pytest.raises(ConfigError, match="comes back"):
         load_experiment(str(tmp_path / "child.yaml"))
 
@@ -160,8 +162,17 @@ def test_another_model_family_takes_over_no_keys_of_the_one_before(tmp_path: Pat
     assert (same.latent_dim, same.hidden) == (7, (8,))
     (tmp_path / "own.yaml").write_text("extends: exp.yaml\nmodel: {family: other}\n")
     assert load_experiment(str(tmp_path / "own.yaml")).settings.model == OtherConfig(family="other")
+    load_experiment.cache_clear()
     (tmp_path / "own.yaml").write_text("extends: exp.yaml\nmodel: {family: vae, hidden: [8]}\n")
     assert load_experiment(str(tmp_path / "own.yaml")).settings.model == same
+
+
+def test_dataset_of_a_base_in_another_folder_is_found_beside_the_base(tmp_path: Path) -> None:
+    write(tmp_path, GOOD)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "child.yaml").write_text("extends: ../exp.yaml\n")
+    experiment = load_experiment(str(tmp_path / "sub" / "child.yaml"))
+    assert experiment.dataset_folder == tmp_path
 
 
 def test_settings_are_frozen() -> None:
