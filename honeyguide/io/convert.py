@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -74,14 +73,14 @@ def convert_files(
                 raise DataError(
                     "a source file changed while it was read", where=file, hint="run again when it is whole"
                 )
-            sources.append({"name": file.name, "size": stamps[file][0], "blake2b": hashes[file]})
+            sources.append({"name": file.name, "size": stamps[file][0], "xxh3_128": hashes[file]})
         writer.finalise(read=counts.read, rejected=counts.rejected, sources=sources)
     return counts
 
 
 def event_id_key(content_hash: str) -> int:
     """Returns the high bits of the ids of the events of a file: 39 bits of its content hash (hexadecimal)."""
-    return int.from_bytes(hashlib.blake2b(bytes.fromhex(content_hash), digest_size=8).digest()) >> (64 - _KEY_BITS)
+    return int(content_hash, 16) >> (128 - _KEY_BITS)
 
 
 def _convert(file: Path, writer: EventStoreWriter, settings: ReaderSettings, content_hash: str) -> BeadCsvFile:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import signal
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from honeyguide.errors import StoreError
-from honeyguide.io.atomic import MANIFEST, atomic_file, atomic_folder, is_complete, read_manifest, verify
+from honeyguide.io.atomic import MANIFEST, atomic_folder, is_complete, read_manifest, verify
 
 ROOT = Path(__file__).parents[2]
 
@@ -63,8 +62,6 @@ def test_an_error_keeps_what_was_there(tmp_path):
 def test_a_missing_input_is_not_reported_as_a_failed_output(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_folder(tmp_path / "out"):
         (tmp_path / "missing input").read_text()
-    with pytest.raises(FileNotFoundError), atomic_file(tmp_path / "out"):
-        (tmp_path / "missing input").read_text()
 
 
 def test_errors_of_writing_are_reported_as_such(tmp_path):
@@ -75,8 +72,6 @@ def test_errors_of_writing_are_reported_as_such(tmp_path):
         (folder / "no such folder" / "x").write_text("")
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="can't be written"), atomic_folder(tmp_path / "file" / "below" / "out"):
-        pass
-    with pytest.raises(StoreError, match="can't be written"), atomic_file(tmp_path / "file" / "below" / "out"):
         pass
 
 
@@ -117,12 +112,10 @@ def test_a_broken_manifest_is_incomplete(tmp_path, content):
 SLOW_WRITER = """
 import sys, time
 from pathlib import Path
-from honeyguide.io.atomic import atomic_file, atomic_folder
+from honeyguide.io.atomic import atomic_folder
 
-write = atomic_folder if sys.argv[2] == "folder" else atomic_file
-with write(Path(sys.argv[1])) as target:
-    file = target / "data" if target.is_dir() else target
-    with file.open("wb") as out:
+with atomic_folder(Path(sys.argv[1])) as folder:
+    with (folder / "data").open("wb") as out:
         for _ in range(10_000):
             out.write(bytes(1000))
             out.flush()
@@ -131,11 +124,10 @@ with write(Path(sys.argv[1])) as target:
 """
 
 
-@pytest.mark.parametrize("kind", ["folder", "file"])
-def test_a_killed_writer_leaves_nothing_at_the_path_and_the_next_one_cleans_up(tmp_path, kind):
+def test_a_killed_writer_leaves_nothing_at_the_path_and_the_next_one_cleans_up(tmp_path):
     path = tmp_path / "out [1]"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    arguments = [sys.executable, "-c", SLOW_WRITER, str(path), kind]
+    arguments = [sys.executable, "-c", SLOW_WRITER, str(path)]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, env=environment) as process:
         assert process.stdout is not None
         for _ in range(10):
@@ -145,8 +137,8 @@ def test_a_killed_writer_leaves_nothing_at_the_path_and_the_next_one_cleans_up(t
     assert not path.exists()
     (leftover,) = tmp_path.iterdir()
     assert leftover.name.startswith(".out [1].")
-    with (atomic_folder if kind == "folder" else atomic_file)(path) as target:
-        (target / "data" if kind == "folder" else target).write_text("whole")
+    with atomic_folder(path) as folder:
+        (folder / "data").write_text("whole")
     assert [item.name for item in tmp_path.iterdir()] == ["out [1]"]
 
 
@@ -187,17 +179,3 @@ def test_leftovers_of_living_processes_and_other_machines_are_left_alone(tmp_pat
         (tmp_path / name).mkdir()
     make(tmp_path / "out")
     assert {item.name for item in tmp_path.iterdir()} == {*kept, "out"}
-
-
-def test_atomic_file_replaces_at_the_end_only(tmp_path):
-    path = tmp_path / "a.json"
-    for content in ("first", "second"):
-        with atomic_file(path) as partial:
-            partial.write_text(content)
-            assert not path.exists() or path.read_text() == "first"
-        assert path.read_text() == content
-    with contextlib.suppress(ValueError), atomic_file(path) as partial:
-        partial.write_text("third")
-        raise ValueError
-    assert path.read_text() == "second"
-    assert [item.name for item in tmp_path.iterdir()] == ["a.json"]

@@ -69,7 +69,7 @@ def test_sources_and_counts_are_recorded(tmp_path):
     with EventStore(tmp_path / "out" / "events.h5") as store:
         assert store.attrs["rejected"] == counts.rejected
         assert store.attrs["sources"] == [
-            {"name": file.name, "size": file.stat().st_size, "blake2b": file_hash(file)} for file in (good, bad)
+            {"name": file.name, "size": file.stat().st_size, "xxh3_128": file_hash(file)} for file in (good, bad)
         ]
 
 

@@ -106,7 +106,7 @@ def test_dtypes_chunks_and_compression_of_the_file(tmp_path):
 
 @pytest.mark.parametrize(("sample", "label", "point"), [(BACKGROUND, 0, -1), (SIGNAL, 1, 0)])
 def test_truth_columns_and_attributes(tmp_path, sample, label, point):
-    source = {"name": "a.csv", "size": 5, "blake2b": "00"}
+    source = {"name": "a.csv", "size": 5, "xxh3_128": "00"}
     path = write(
         tmp_path / "a.h5", [make_block([[1], []])], sample, read=4, rejected={"bad_count": 2}, sources=[source]
     )
@@ -123,7 +123,7 @@ def test_truth_columns_and_attributes(tmp_path, sample, label, point):
 
 
 def test_attributes_of_very_many_sources(tmp_path):
-    sources = [{"name": f"a_{i}.csv", "size": i, "blake2b": "0" * 32} for i in range(3000)]
+    sources = [{"name": f"a_{i}.csv", "size": i, "xxh3_128": "0" * 32} for i in range(3000)]
     with EventStore(write(tmp_path / "a.h5", [make_block([[]])], sources=sources)) as store:
         assert store.attrs["sources"] == sources
 
