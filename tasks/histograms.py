@@ -6,35 +6,45 @@ from typing import Any, ClassVar
 
 from tasks.base import HoneyguideTask
 from tasks.dataset import DatasetConstructorTask
+from tasks.preprocessing import PreprocessTask
 
 
 class InputHistogrammerTask(HoneyguideTask):
-    """Fill histograms of every stored feature, per sample, with and without event weights.
+    """Fill histograms of every feature, per sample, with and without event weights.
 
         law run InputHistogrammerTask --config quickstart
         law run InputHistogrammerTask --config quickstart --set histograms.num_bins=80
+        law run InputHistogrammerTask --config quickstart --set histograms.source=test
 
-    Output: ``histograms.h5``, one binning for all samples, with under- and overflow and sums of squared weights.
+    Of the stored features, or of the scaled columns that the model sees. Output: ``histograms.h5``, one binning for all
+    samples, with under- and overflow and sums of squared weights.
     """
 
-    sections: ClassVar[tuple[str, ...]] = ("dataset", "histograms")
+    sections: ClassVar[tuple[str, ...]] = ("dataset", "preprocess", "histograms")
     own_sections = ("histograms",)
     result_version = 1
 
-    def requires(self) -> DatasetConstructorTask:
-        """Returns the whole dataset."""
-        return DatasetConstructorTask.req(self)
+    def requires(self) -> DatasetConstructorTask | PreprocessTask:
+        """Returns the whole dataset, or the model inputs."""
+        of_store = self.experiment.settings.histograms.source == "store"
+        return DatasetConstructorTask.req(self) if of_store else PreprocessTask.req(self)
 
     def identity(self) -> dict[str, Any]:
-        """Returns what the histograms depend on: the settings and the dataset's files."""
-        return {**super().identity(), "dataset": self.requires().dataset_identity()}
+        """Returns what the histograms depend on: the settings, and the dataset's files or the model inputs."""
+        source = self.requires()
+        of_store = isinstance(source, DatasetConstructorTask)
+        return {**super().identity(), "source": source.dataset_identity() if of_store else source.digest}
 
     def run(self) -> None:
         """Fills the histograms."""
-        from honeyguide.evaluation.histograms import fill_histograms
+        from honeyguide.evaluation.histograms import fill_histograms, fill_input_histograms
 
+        source, settings = self.requires(), self.experiment.settings.histograms
         with self.write_output() as folder:
-            fill_histograms(self.requires().shards(), folder, settings=self.experiment.settings.histograms)
+            if isinstance(source, DatasetConstructorTask):
+                fill_histograms(source.shards(), folder, settings=settings)
+            else:
+                fill_input_histograms(source.output().folder, settings.source, folder, settings=settings)
 
 
 class HistogramPlotterTask(HoneyguideTask):

@@ -53,6 +53,8 @@ class RocSettings(Settings):
 class HistogramSettings(Settings):
     """What InputHistogrammerTask fills and HistogramPlotterTask draws."""
 
+    source: Literal["store", "train", "validation", "test"] = "store"
+    """``store``: the stored features, in their units. A split: the scaled columns of the model inputs of that split."""
     num_bins: int = Field(50, ge=2)
     """Bins of continuous features; integer features have one bin per value."""
     features: dict[str, tuple[str, ...]] = Field(default_factory=dict)

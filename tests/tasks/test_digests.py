@@ -220,6 +220,13 @@ def test_override_at_its_default_is_no_change() -> None:
     assert paths("TrainingTask") == paths("TrainingTask", set=(f"training.momentum={settings.momentum}",))
 
 
+def test_histograms_of_model_inputs_depend_on_the_preprocessing() -> None:
+    inputs, fewer = ("histograms.source=test",), ("histograms.source=test", "preprocess.num_jets=1")
+    for name in HISTOGRAMS:
+        assert paths(name) == paths(name, set=fewer[1:])
+        assert len({*paths(name), *paths(name, set=inputs), *paths(name, set=fewer)}) == 3
+
+
 def test_other_config_with_the_same_content_shares_the_dataset(tmp_path: Path) -> None:
     copy = tmp_path / "mine.yaml"
     copy.write_text("extends: quickstart\ndescription: other words\ntraining: {epochs: 3}\n")
