@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
+ROUNDS = 5
 HEADER = "evtwt,met,metphi,njets,npart,isbtagged,pid,pt,eta,phi\n"
 PDG_IDS = ("22", "211", "-211", "130", "321", "-321", "2112")
 
@@ -99,23 +101,23 @@ def _compare(path: Path, small: Path, num_events: int) -> list[dict[str, Any]]:
             target.write(block.replace(b",", b"\n"))
     small_column = small.with_name("small_column.csv")
     small_column.write_bytes(small.read_bytes().split(b"\n", 1)[1].replace(b",", b"\n"))
-    figures = {
-        "conversion": _run("conversion", path, small),
-        "float parse": _run("float parse", column, small_column),
-        "memory copy": _run("memory copy", path, small),
-    }
+    files = {"conversion": (path, small), "float parse": (column, small_column), "memory copy": (path, small)}
+    # in turns, so that a busy machine slows all alike
+    rounds = [{what: _run(what, *of) for what, of in files.items()} for _ in range(ROUNDS)]
     column.unlink()
-    reference = num_events / figures["float parse"]["cpu_s"]
+    seconds = {what: sorted(figures[what]["cpu_s"] for figures in rounds) for what in files}
     return [
         {
             "name": what,
             "events": num_events,
-            "events_per_cpu_s": num_events / figure["cpu_s"],
-            "peak_mb": figure["peak_mb"],
+            "events_per_cpu_s": num_events / median(seconds[what]),
+            "slowest": num_events / seconds[what][-1],
+            "fastest": num_events / seconds[what][0],
+            "peak_mb": max(figures[what]["peak_mb"] for figures in rounds),
             "reference": "float parse of the same numbers by polars, one column",
-            "ratio": num_events / figure["cpu_s"] / reference,
+            "ratio": median(figures["float parse"]["cpu_s"] / figures[what]["cpu_s"] for figures in rounds),
         }
-        for what, figure in figures.items()
+        for what in files
     ]
 
 

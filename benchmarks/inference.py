@@ -60,7 +60,7 @@ def _measure_one(network: str, root: bool, scale: float) -> dict[str, Any]:
         model.outputs(batch)  # the first call sets things up
         if root:
             import uproot  # noqa: F401 (its import is no part of the rate)
-        raw, used = least_cpu_seconds(bare, whole, rounds=3 if scale <= 1 else 1)
+        raw, used = least_cpu_seconds(bare, whole, rounds=3 if scale <= 1 else 2)
         share = num_events / (num_batches * len(batch))  # the bare loop's batches are all full
     return {
         "name": f"inference, {network}, {'HDF5 and ROOT' if root else 'HDF5'}",
