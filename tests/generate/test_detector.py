@@ -38,7 +38,6 @@ def particles(pdg_id: ArrayLike, pt: ArrayLike, eta: ArrayLike, phi: ArrayLike) 
         px=pt * np.cos(phi),
         py=pt * np.sin(phi),
         pz=pt * np.sinh(eta),
-        energy=pt * np.cosh(eta),
         daughter=np.zeros(len(kinds), dtype=np.int64),
     )
 
