@@ -238,6 +238,9 @@ _honeyguide_variables() {
     export HONEYGUIDE_ROOT="$1"
     export HONEYGUIDE_STORE="${HONEYGUIDE_STORE:-$1/store}"
     export HONEYGUIDE_DATA="${HONEYGUIDE_DATA:-$1/data}"
+    # a relative path would be another folder after each cd
+    case "$HONEYGUIDE_STORE" in /*) ;; *) HONEYGUIDE_STORE="$PWD/$HONEYGUIDE_STORE" ;; esac
+    case "$HONEYGUIDE_DATA" in /*) ;; *) HONEYGUIDE_DATA="$PWD/$HONEYGUIDE_DATA" ;; esac
     export LAW_HOME="$1/.law"
     export LAW_CONFIG_FILE="$1/law.cfg"
     case ":${PYTHONPATH:-}:" in

@@ -75,8 +75,13 @@ def find_config(name: str, kind: str, beside: Path | None = None) -> Path:
     path = CONFIG_FOLDER / kind / f"{name}.yaml"
     if not path.is_file():
         names = sorted(file.stem for file in (CONFIG_FOLDER / kind).glob("*.yaml"))
+        folder = Path.cwd() if beside is None else beside.parent
         raise ConfigError(
-            f"no config {name!r} in configs/{kind}", where=beside, nearest=nearest_name(name, names), allowed=names
+            f"no config {name!r} in configs/{kind}",
+            where=beside,
+            nearest=nearest_name(name, names),
+            allowed=", ".join(names),
+            hint=f"a file is given with its suffix: {name}.yaml" if (folder / f"{name}.yaml").is_file() else None,
         )
     return path
 
@@ -223,7 +228,7 @@ def _problem(item: Any, raw: dict[str, Any], paths: tuple[Path, Path], overrides
     location = [str(part) for part in item["loc"]]
     key = ".".join(location)
     file = paths[1] if location[:1] == ["dataset"] else paths[0]
-    by_override = next((o for o in overrides if key and (o.partition("=")[0] + ".").startswith(key + ".")), None)
+    by_override = next((o for o in overrides if key and _is_about(o.partition("=")[0], key)), None)
     where = f"--set {by_override}" if by_override else f"{file}, key {key or '(top)'}"
     cause = item.get("ctx", {}).get("error")
     if isinstance(cause, ConfigError):
@@ -234,7 +239,24 @@ def _problem(item: Any, raw: dict[str, Any], paths: tuple[Path, Path], overrides
         near = nearest_name(location[-1], allowed)
         return ConfigError(f"unknown key {location[-1]!r}", where=where, nearest=near, allowed=", ".join(allowed))
     message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "missing" and by_override is None:
+        beside = next((o for o in overrides if o.startswith(".".join(location[:-1]) + ".")), None)
+        if beside is not None:  # a new section, made by the override: most often a name with a slip in it
+            known = _keys_at(raw, location[:-2])
+            near = nearest_name(location[-2], [name for name in known if name != location[-2]])
+            return ConfigError(f"{message}: {key}", where=f"--set {beside}", nearest=near)
     return ConfigError(message, where=where, got=None if item["type"] == "missing" else repr(item["input"])[:200])
+
+
+def _is_about(override: str, key: str) -> bool:
+    """Returns whether an override gives the value at ``key``, something in it, or something that it is in."""
+    return f"{override}.".startswith(f"{key}.") or f"{key}.".startswith(f"{override}.")
+
+
+def _keys_at(raw: Any, location: list[str]) -> list[str]:
+    for part in location:
+        raw = raw.get(part) if isinstance(raw, dict) else None
+    return list(raw) if isinstance(raw, dict) else []
 
 
 def _fields_at(raw: dict[str, Any], location: list[str]) -> list[str]:

@@ -29,7 +29,7 @@ class ReadableErrors(logging.Filter):
 
 
 def install() -> None:
-    """Makes every HoneyguideError of this process readable, whether it ends a task or the command line."""
+    """Makes every HoneyguideError of this process readable, whether it ends a task or the command line, and Ctrl-C."""
     logger = logging.getLogger("luigi-interface")
     if not any(isinstance(item, ReadableErrors) for item in logger.filters):
         logger.addFilter(ReadableErrors())
@@ -39,5 +39,7 @@ def install() -> None:
 def _excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
     if isinstance(error, HoneyguideError):
         sys.stderr.write(f"error: {error}\n")
+    elif issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("interrupted: what is complete stays, and the same command goes on from there\n")
     else:
         sys.__excepthook__(kind, error, traceback)

@@ -10,6 +10,7 @@ from typing import Any
 
 import law
 
+from honeyguide.errors import StoreError
 from honeyguide.io.atomic import atomic_folder, is_complete, read_manifest
 
 
@@ -33,11 +34,17 @@ class FolderTarget(law.LocalDirectoryTarget):  # type: ignore[misc]
         return metadata
 
     def remove(self, silent: bool = True, **_: Any) -> bool:
-        """Removes the folder with all its files, whole or damaged, and returns whether there was one."""
+        """Removes the folder with all its files, whole or damaged, and returns whether there was one.
+
+        Raises:
+            StoreError: It is still there, since the store is read-only or another user's.
+        """
         there = self.folder.is_dir()
         if not there and not silent:
             raise FileNotFoundError(self.path)
         shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.is_dir():
+            raise StoreError("this output can't be removed", where=self.path, hint="may you write to the store?")
         return there
 
     def copy_to_local(self, dst: Any = None, **_: Any) -> str:

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+ROW_BITS = 24
+"""An event id is the key of its source file, then, in so many low bits, the index of its row in the file."""
+
 
 @dataclass(frozen=True)
 class Collection:

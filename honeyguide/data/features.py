@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from honeyguide.errors import ConfigError, nearest_name
-
 FeatureKind = Literal["continuous", "angle", "binary", "category"]
 
 
@@ -89,25 +87,3 @@ FEATURES: Mapping[str, Mapping[str, Feature]] = {
     ),
 }
 """All features by collection and name."""
-
-
-def find_feature(collection: str, name: str) -> Feature:
-    """Returns the feature ``name`` of the collection ``events``, ``jets`` or ``constituents``.
-
-    Raises:
-        ConfigError: There is no such collection or feature.
-    """
-    if collection not in FEATURES:
-        raise ConfigError(
-            f"no features are known for a collection named '{collection}'",
-            allowed=", ".join(FEATURES),
-            nearest=nearest_name(collection, FEATURES),
-        )
-    features = FEATURES[collection]
-    if name not in features:
-        raise ConfigError(
-            f"'{name}' is not a feature of {collection}",
-            allowed=", ".join(features),
-            nearest=nearest_name(name, features),
-        )
-    return features[name]

@@ -226,8 +226,8 @@ def _axis(key: Key, feature: Feature | None, extents: Sequence[_Extent], num_bin
         raise DataError(f"no sample has a finite value of {key[0]}.{key[1]}", hint="leave it out of the features")
     if feature is not None and feature.categories:
         return bh.axis.Regular(len(feature.categories), -0.5, len(feature.categories) - 0.5)
-    if feature is not None and feature.kind == "angle":
-        # pi itself is a legal angle and belongs into the last bin
+    if feature is not None and feature.kind == "angle" and not feature.derived:
+        # of differences of angles (derived) most lie near 0; pi itself is a legal angle and belongs into the last bin
         return bh.axis.Regular(num_bins, -math.pi, math.nextafter(math.pi, 4))
     low, high = min(extent.low for extent in extents), max(extent.high for extent in extents)
     if all(extent.integer for extent in extents) and high - low < _MAX_INTEGER_BINS:

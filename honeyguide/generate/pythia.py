@@ -40,7 +40,7 @@ class GeneratedParticles:
         pdg_id: Shape (num_particles,), int32, and likewise all that follow.
         is_final: Whether the particle is stable.
         charge: Electric charge in units of the positron's.
-        px, py, pz, energy: Four-momentum in GeV.
+        px, py, pz: Momentum in GeV.
         daughter: Index of the first daughter within the event, 0 for none.
     """
 
@@ -52,7 +52,6 @@ class GeneratedParticles:
     px: NDArray[np.float64]
     py: NDArray[np.float64]
     pz: NDArray[np.float64]
-    energy: NDArray[np.float64]
     daughter: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -105,7 +104,6 @@ class PythiaGenerator:
             px=ak.to_numpy(flat.p.px),
             py=ak.to_numpy(flat.p.py),
             pz=ak.to_numpy(flat.p.pz),
-            energy=ak.to_numpy(flat.p.e),
             daughter=ak.to_numpy(flat.daughter1).astype(np.int64),
         )
 

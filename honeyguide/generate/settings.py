@@ -241,9 +241,3 @@ class DetectorSettings(Settings):
             if isinstance(field.default, ParticleResponse) and isinstance(values.get(name), dict):
                 values[name] = {**field.default.model_dump(), **values[name]}
         return values
-
-
-def chunk_sizes(events: int, events_per_chunk: int) -> tuple[int, ...]:
-    """Returns the number of accepted events of each chunk: ``events_per_chunk``, and the rest in the last."""
-    full, rest = divmod(events, events_per_chunk)
-    return (events_per_chunk,) * full + ((rest,) if rest else ())

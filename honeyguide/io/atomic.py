@@ -30,12 +30,14 @@ def atomic_folder(path: Path, *, metadata: Mapping[str, Any] | None = None) -> I
 
     On success a manifest (names, sizes and hashes of all files, and ``metadata``) is written last, everything
     is flushed to disk, and one rename makes the folder visible. On an error the temporary folder is removed and
-    ``path`` is left as it was. What a killed process of this machine left behind is removed at the next call.
+    ``path`` is left as it was. What a killed process of this machine left behind is removed at the next call. Where
+    another process has completed ``path`` meanwhile, its folder stays, since it may be in use already.
 
     Raises:
         StoreError: The folder can't be written (read-only or full store).
     """
     partial = _partial(path)
+    replacing = is_complete(path)
     try:
         with _all_errors(path):
             remove_leftovers(path)
@@ -44,7 +46,8 @@ def atomic_folder(path: Path, *, metadata: Mapping[str, Any] | None = None) -> I
             yield partial
         with _all_errors(path):
             _write_manifest(partial, metadata or {})
-            _replace_folder(partial, path)
+            if replacing or not is_complete(path):
+                _replace_folder(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -146,7 +149,7 @@ def _write_manifest(folder: Path, metadata: Mapping[str, Any]) -> None:
 
 def _replace_folder(partial: Path, path: Path) -> None:
     if path.is_dir():
-        # what stands there is incomplete (a complete output is not written again): out of the way first
+        # a folder can't be renamed onto one with files: that goes out of the way first
         old = partial.with_name(f"{partial.name}{_SEPARATOR}old")
         path.replace(old)
         try:
@@ -156,7 +159,11 @@ def _replace_folder(partial: Path, path: Path) -> None:
             raise
         shutil.rmtree(old, ignore_errors=True)
     else:
-        partial.replace(path)
+        try:
+            partial.replace(path)
+        except OSError:
+            if not is_complete(path):  # else another process was faster by less than it took to look
+                raise
     _flush(path.parent)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from honeyguide.data.events import Collection, EventBlock
+from honeyguide.data.events import ROW_BITS, Collection, EventBlock
 from honeyguide.errors import DataError
 from honeyguide.io.bead_rows import REASONS, Cells, Columns, Tally, make_cells, make_columns, make_tally, sort_rows
 from honeyguide.io.decimal_numbers import EXACT, INEXACT, NON_FINITE, NOT_A_NUMBER, parse_cells
@@ -22,7 +22,7 @@ from honeyguide.io.massless_jets import sum_constituents, to_float32_angles, wra
 from honeyguide.io.settings import ReaderSettings
 from honeyguide.io.text_blocks import TextBlock, iter_text_blocks
 
-MAX_ROWS_PER_FILE = 2**24
+MAX_ROWS_PER_FILE = 2**ROW_BITS
 """Row indices have to fit into the low bits of the event id."""
 _SHOWN_CELL = 40
 
@@ -51,7 +51,7 @@ class BeadCsvFile:
     Attributes:
         path: The file.
         settings: How it is read.
-        id_key: High bits of the event ids: id = (id_key << 24) | index of the row among the rows with content.
+        id_key: High bits of the event ids: id = (id_key << ROW_BITS) | index of the row among the rows with content.
         num_rows: Rows with content, without the header.
         rejected: Rejected rows by reason.
         first_rejected: The first rejected row of each reason.
@@ -90,7 +90,7 @@ class BeadCsvFile:
             sort_rows(cells, num_lines, columns, tally)
             self._count(block, cells, tally)
             first_row = self.num_rows - int(tally.rows.sum())
-            yield _to_events(columns, tally, (self.id_key << 24) + first_row)
+            yield _to_events(columns, tally, (self.id_key << ROW_BITS) + first_row)
         self._check()
 
     def _count(self, block: TextBlock, cells: Cells, tally: Tally) -> None:

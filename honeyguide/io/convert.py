@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from honeyguide.data.events import ROW_BITS
 from honeyguide.data.sample import SampleInfo
 from honeyguide.errors import DataError
 from honeyguide.io.atomic import file_hash
@@ -16,8 +17,7 @@ from honeyguide.io.event_store import EventStoreWriter
 from honeyguide.io.settings import ReaderSettings
 
 EVENT_STORE = "events.h5"
-ROW_BITS = 24
-_KEY_BITS = 39
+_KEY_BITS = 63 - ROW_BITS  # ids are positive int64
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def convert_files(
 
 
 def event_id_key(content_hash: str) -> int:
-    """Returns the high bits of the ids of the events of a file: 39 bits of its content hash (hexadecimal)."""
+    """Returns the high bits of the ids of the events of a file: the first 39 bits of its content hash (hexadecimal)."""
     return int(content_hash, 16) >> (128 - _KEY_BITS)
 
 

@@ -28,7 +28,6 @@ SCHEMA_VERSION = 1
 CHUNK_ROWS = 16384
 _BUFFERED_CHUNKS = 8
 _OFFSETS = "offsets"
-_SAMPLE_COLUMNS = ("process", "generator", "signal_point", "label")
 
 
 class EventStoreWriter:

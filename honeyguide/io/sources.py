@@ -30,7 +30,7 @@ def find_files(patterns: Sequence[str], base: Path) -> list[Path]:
             raise DataError("no file matches", where=base, got=pattern, hint=hint)
         for file in files:
             if file in found:
-                raise DataError("a file is listed twice", where=file, got=pattern)
+                raise DataError("a file is listed twice", where=file, got=pattern, hint="do two patterns overlap?")
             found[file] = None
     return list(found)
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from honeyguide.data.events import ROW_BITS
 from honeyguide.data.sample import SampleInfo
 from honeyguide.data.splits import SPLITS, TRAIN, split_codes
 from honeyguide.errors import DataError, nearest_name
 from honeyguide.io.event_store import EventStore
 from honeyguide.preprocess.settings import PreprocessSettings
 
-_ROW_BITS = 24  # an event id is the key of its source file, then the row in it
 _BLOCK = 1 << 18
 
 
@@ -113,8 +113,8 @@ def _unique_ids(store: EventStore, owners: dict[int, Path]) -> Iterator[NDArray[
     shard, last = store.path, -1
     for block in store.iter_blocks(_BLOCK, columns={"events": ["id"]}):
         event_id = block.events["id"].astype(np.int64, copy=False)
-        keys = event_id >> _ROW_BITS
-        new_file = np.diff(keys, prepend=last >> _ROW_BITS) != 0
+        keys = event_id >> ROW_BITS
+        new_file = np.diff(keys, prepend=last >> ROW_BITS) != 0
         for key in keys[new_file].tolist():
             if key in owners:
                 raise _repeated(key, shard, owners[key])

@@ -123,6 +123,28 @@ def test_override_reaches_the_settings_and_an_unknown_one_is_an_error(tmp_path: 
     assert error.details["nearest"] == "epochs"
 
 
+def test_mistake_inside_of_an_override_names_the_override(tmp_path: Path) -> None:
+    override = "preprocess.features=[{name: pt, scaler: standrd}]"
+    error = error_of(tmp_path, GOOD, overrides=(override,))
+    assert error.details["where"] == f"--set {override}"
+    assert "nearest: standard" in error.what
+
+
+def test_override_of_an_unknown_sample_names_the_nearest(tmp_path: Path) -> None:
+    name = next(iter(load_experiment(write(tmp_path, GOOD)).settings.dataset.samples))
+    override = f"dataset.samples.{name}x.process=other"
+    error = error_of(tmp_path, GOOD, overrides=(override,))
+    assert f"--set {override}" in str(error)
+    assert f"nearest: {name}" in str(error)
+
+
+def test_file_given_without_its_suffix_is_hinted_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, GOOD)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"exp\.yaml"):
+        load_experiment("exp")
+
+
 def test_number_with_exponent_is_a_number(tmp_path: Path) -> None:
     config = write(tmp_path, GOOD + "training: {learning_rate: 3e-4}\n")
     assert load_experiment(config).settings.training.learning_rate == 3e-4

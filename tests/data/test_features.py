@@ -7,9 +7,8 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from honeyguide.data.features import FEATURES, PDG_CLASSES, find_feature
+from honeyguide.data.features import FEATURES, PDG_CLASSES
 from honeyguide.data.sample import SampleInfo
-from honeyguide.errors import ConfigError
 from honeyguide.settings import significant_values
 
 BACKGROUND = {"name": "qcd_a", "process": "qcd", "generator": "a", "label": "background"}
@@ -24,9 +23,9 @@ def test_every_feature_has_a_label_a_unit_where_it_needs_one_and_a_range():
             assert feature.low < feature.high
             assert (feature.kind == "angle") == (feature.unit == "rad"), (collection, name)
             assert (name in {"pt", "mass", "met"}) == (feature.unit == "GeV"), (collection, name)
-    assert find_feature("constituents", "pdg_class").categories == PDG_CLASSES
-    assert find_feature("jets", "pt").axis_label == r"jet $p_\mathrm{T}$ [GeV]"
-    assert find_feature("jets", "eta").axis_label == r"jet $\eta$"
+    assert FEATURES["constituents"]["pdg_class"].categories == PDG_CLASSES
+    assert FEATURES["jets"]["pt"].axis_label == r"jet $p_\mathrm{T}$ [GeV]"
+    assert FEATURES["jets"]["eta"].axis_label == r"jet $\eta$"
 
 
 def test_stored_columns_are_the_features_that_are_not_derived(shared_data, tmp_path):
@@ -48,13 +47,6 @@ def test_stored_columns_are_the_features_that_are_not_derived(shared_data, tmp_p
                     values = block.collections["constituents"].columns[name]
                     assert values.min() >= feature.low
                     assert values.max() <= feature.high
-
-
-def test_unknown_names_are_answered_with_the_nearest():
-    with pytest.raises(ConfigError, match="nearest: phi"):
-        find_feature("jets", "phy")
-    with pytest.raises(ConfigError, match="nearest: jets"):
-        find_feature("jet", "pt")
 
 
 def test_signal_point_has_one_name_whatever_the_order():

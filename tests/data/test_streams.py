@@ -88,6 +88,12 @@ def test_order_changes_with_seed_and_epoch_and_with_nothing_else(small_pools):
     assert sorted(order(1, 0)[0]) != list(range(100))
 
 
+def test_events_of_one_chunk_come_in_another_order_each_epoch():
+    stream = BatchStream([make_source(0, streams.CHUNK_ROWS)], batch_size=32, shuffle_seed=1)
+    first, second = (np.concatenate(ids_of(stream, epoch)) for epoch in (0, 1))
+    assert (first == second).mean() < 0.1
+
+
 def test_an_epoch_can_be_entered_at_any_batch(small_pools):
     stream = BatchStream([make_source(0, 1000)], batch_size=30, shuffle_seed=4)
     whole = ids_of(stream, epoch=1)

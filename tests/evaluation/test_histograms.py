@@ -158,6 +158,12 @@ def test_axes_cover_all_samples_angles_are_whole_and_integers_have_their_bins(sh
     assert ("constituents", "pdg_id") not in result.edges  # a code has no order; its class is there
 
 
+def test_differences_of_angles_have_axes_like_other_features(shards, tmp_path):
+    edges = fill_histograms(shards, tmp_path, settings=HistogramSettings(coverage=0.6)).edges
+    assert edges["constituents", "phi"][[0, -1]] == pytest.approx([-np.pi, np.pi])
+    assert np.abs(edges["constituents", "delta_phi"]).max() < 0.7 * np.pi  # constituents lie around their jet
+
+
 def test_what_is_read_is_what_was_written(shards, tmp_path):
     written = fill_histograms(shards, tmp_path, settings=HistogramSettings())
     read = read_histograms(tmp_path / "histograms.h5")

@@ -10,6 +10,7 @@ from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 
 from honeyguide.evaluation.auc import auc, delong
+from honeyguide.evaluation.bootstrap import bootstrap
 from honeyguide.evaluation.intervals import clopper_pearson, efficiency_interval
 from honeyguide.evaluation.result import roc_result, spread
 from honeyguide.evaluation.roc import roc_curve, two_classes
@@ -95,6 +96,17 @@ def test_bootstrap_agrees_with_delong_and_the_efficiency_interval():
     again = roc_result(classes, RocSettings(**settings, method="bootstrap", num_replicas=300))
     assert again.auc == replicas.auc
     assert again.working_points == replicas.working_points
+
+
+def test_bootstrap_keeps_the_weights():
+    """Weights that grow or fall with the score move the AUC by many of its errors, and the replicas with it."""
+    rng = np.random.default_rng(5)
+    s, b = rng.normal(0.5, 1, 400), rng.normal(0, 1, 400)
+    for signal_weight, background_weight in ((np.exp(s), np.ones(400)), (np.ones(400), np.exp(-b))):
+        classes = two_classes(s, b, signal_weight, background_weight)
+        replicas = bootstrap(classes, (0.1,), num_replicas=100, seed=1, lowest_efficiency=None).auc
+        assert abs(auc(classes) - roc_auc_score(np.repeat([1, 0], 400), np.concatenate([s, b]))) > 3 * replicas.std()
+        assert replicas.mean() == pytest.approx(auc(classes), abs=0.5 * replicas.std())
 
 
 def test_perfect_separation_has_a_bound_and_not_an_interval_of_no_width():

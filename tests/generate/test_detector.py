@@ -38,7 +38,6 @@ def particles(pdg_id: ArrayLike, pt: ArrayLike, eta: ArrayLike, phi: ArrayLike) 
         px=pt * np.cos(phi),
         py=pt * np.sin(phi),
         pz=pt * np.sinh(eta),
-        energy=pt * np.cosh(eta),
         daughter=np.zeros(len(kinds), dtype=np.int64),
     )
 
@@ -136,3 +135,9 @@ def test_missing_momentum_balances_what_is_seen() -> None:
     met, phi = missing_momentum(seen)
     assert met == pytest.approx([30.0])
     assert np.cos(phi) == pytest.approx([1.0])
+
+
+def test_missing_momentum_points_away_from_what_is_seen() -> None:
+    met, phi = missing_momentum(ak.Array([[{"pt": 10.0, "phi": 0.5}], [{"pt": 3.0, "phi": -2.0}]]))
+    assert met.tolist() == pytest.approx([10.0, 3.0])
+    assert phi.tolist() == pytest.approx([0.5 - np.pi, np.pi - 2.0])

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from honeyguide.generate.pythia import _VARIATIONS, PythiaGenerator, pythia_commands
-from honeyguide.generate.settings import DetectorSettings, GeneratorSettings, chunk_sizes
+from honeyguide.generate.settings import DetectorSettings, GeneratorSettings
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,6 @@ def test_commands_are_those_of_the_process() -> None:
     svj = pythia_commands(GeneratorSettings(process="semi_visible_jets", mass=2000, r_inv=0.25), seed=1)
     assert "4900023:m0 = 2000.0" in svj
     assert "4900111:oneChannel = 1 0.25 0 51 -51" in svj
-
-
-def test_chunks_add_up() -> None:
-    assert chunk_sizes(10, 4) == (4, 4, 2)
-    assert chunk_sizes(8, 4) == (4, 4)
-    assert chunk_sizes(3, 4) == (3,)
 
 
 def test_settings_load_nothing_heavy() -> None:

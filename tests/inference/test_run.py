@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import uproot
+from safetensors.torch import load_file, save_file
 from scipy.stats import rankdata
 
 import models
@@ -74,6 +76,17 @@ def test_scores_are_those_of_the_model_event_by_event(trained, tmp_path, monkeyp
     for name, values in scores.items():
         np.testing.assert_allclose(stored.scores[name], values.numpy(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(stored.latent, latent.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("which", ["best", "last"])
+def test_the_weights_are_those_that_were_asked_for(trained, tmp_path, which):
+    shutil.copytree(trained / "inputs", tmp_path / "inputs")
+    shutil.copytree(trained / "training", tmp_path / "training")
+    other = tmp_path / "training" / ("last" if which == "best" else "best")
+    constant = {name: 0 * tensor for name, tensor in load_file(other.with_suffix(".safetensors")).items()}
+    save_file(constant, other.with_suffix(".safetensors"))
+    score(tmp_path, "svj", tmp_path / "s", weights=which)
+    assert np.ptp(read_scores(tmp_path / "s" / "scores.h5").latent) > 0  # all latents of the other are 0
 
 
 def test_root_file_holds_the_same_as_the_hdf5_file(trained, tmp_path, monkeypatch):

@@ -83,6 +83,16 @@ def test_a_folder_is_replaced(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_folder_that_another_process_completed_meanwhile_stays(tmp_path):
+    path = tmp_path / "out"
+    with atomic_folder(path) as folder:
+        (folder / "late").write_text("late")
+        make(path)
+    assert set(read_manifest(path)["files"]) == {"a.bin", "sub/b.txt"}
+    verify(path)
+    assert [item.name for item in tmp_path.iterdir()] == ["out"]
+
+
 def test_deleted_truncated_and_modified_files_are_detected(tmp_path):
     path = make(tmp_path / "out")
     (path / "a.bin").write_bytes(b"CONTENT")

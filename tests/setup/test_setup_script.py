@@ -158,6 +158,13 @@ def test_local_setup_is_honoured(shell: str, source: Source, checkout: Path, tmp
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_relative_folders_stay_where_they_were_meant(shell: str, source: Source, tmp_path: Path) -> None:
+    script = 'source "$SETUP" && cd / && source "$SETUP" && echo "$HONEYGUIDE_STORE:$HONEYGUIDE_DATA"'
+    done = source(shell, script, HONEYGUIDE_STORE="my store", HONEYGUIDE_DATA="../data")
+    assert done.stdout == f"{tmp_path}/elsewhere/my store:{tmp_path}/elsewhere/../data\n", done.stderr
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_wrong_python_is_refused_with_a_reason(shell: str, source: Source, shims: Path, tmp_path: Path) -> None:
     write_program(shims / "oldpython", '[ "$1" = --version ] && echo Python 3.9.1 && exit 0; exit 1')
     variables = {"HONEYGUIDE_VENV": str(tmp_path / "new" / "venv")}

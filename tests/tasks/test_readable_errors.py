@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import sys
 import traceback
 
 import pytest
 
 from honeyguide.errors import DataError
-from tasks.errors import ReadableErrors
+from tasks.errors import ReadableErrors, install
 
 
 def record(error: Exception, *, in_text: bool) -> logging.LogRecord:
@@ -33,3 +34,11 @@ def test_a_defect_keeps_its_traceback(in_text):
     shown = record(KeyError("x"), in_text=in_text)
     assert ReadableErrors().filter(shown)
     assert "Traceback" in logging.Formatter().format(shown)
+
+
+def test_ctrl_c_is_no_defect(capsys):
+    install()
+    sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
+    said = capsys.readouterr().err
+    assert said.startswith("interrupted")
+    assert "Traceback" not in said

@@ -1,0 +1,34 @@
+"""Folder targets: removed means gone."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+import pytest
+
+from honeyguide.errors import StoreError
+from tasks.targets import FolderTarget
+
+
+def test_a_removed_folder_is_gone_with_what_does_not_belong_to_it(tmp_path):
+    target = FolderTarget(str(tmp_path / "out"))
+    with target.write() as folder:
+        (folder / "a").write_text("a")
+    (target.folder / "b").write_text("no part of the manifest")
+    assert target.exists()
+    assert target.remove()
+    assert not target.folder.exists()
+    assert not target.remove()
+
+
+def test_a_folder_that_stays_is_not_called_removed(tmp_path, monkeypatch):
+    def refused(path: Any, ignore_errors: bool = False) -> None:
+        """What rmtree does in a read-only store, which root's tests can't have without a mount."""
+
+    target = FolderTarget(str(tmp_path / "out"))
+    with target.write() as folder:
+        (folder / "a").write_text("a")
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    with pytest.raises(StoreError, match="can't be removed"):
+        target.remove()
