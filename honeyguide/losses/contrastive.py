@@ -97,10 +97,8 @@ def _places(num_rows: int, first: int, device: torch.device) -> Int[Tensor, " so
 
 def _log_share(logits: Float[Tensor, "some all"], itself: Int[Tensor, " some"]) -> Float[Tensor, "some all"]:
     """Returns the log-softmax of each row over all columns but the one that is the row itself."""
-    # not -inf, which has no gradient where there is no other column
-    lowest = torch.finfo(logits.dtype).min
     excluded: Bool[Tensor, "some all"] = torch.zeros_like(logits, dtype=torch.bool).scatter(1, itself[:, None], True)
-    return torch.log_softmax(logits.masked_fill(excluded, lowest), dim=1)
+    return torch.log_softmax(logits.masked_fill(excluded, -torch.inf), dim=1)
 
 
 def _rank_sizes(local: Tensor, across_ranks: bool) -> list[int]:

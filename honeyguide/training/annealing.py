@@ -72,7 +72,7 @@ class Annealing:
         if trigger == "counter":
             return 1
         assert self._patience is not None, "checked at construction"
-        return max(1, self._patience / _FRACTIONS[trigger])
+        return self._patience / _FRACTIONS[trigger]
 
 
 def _count_rises(waited: Sequence[int], threshold: float) -> int:

@@ -60,7 +60,8 @@ class AnnealingSettings(Settings):
     @model_validator(mode="after")
     def _possible(self) -> AnnealingSettings:
         foreign = ("start", "end", "first_epoch", "epochs") if self.shape == "steps" else ("values", "at", "trigger")
-        unread = sorted(self.model_fields_set & set(foreign))
+        # by their values: whoever writes all fields to a file reads them back
+        unread = [name for name in foreign if getattr(self, name) != type(self).model_fields[name].default]
         if unread:
             raise ValueError(f"shape: {self.shape} does not read {', '.join(unread)}")
         if self.shape != "steps":
@@ -94,8 +95,8 @@ def _translate(given: dict[str, Any]) -> dict[str, Any]:
         schedule = values.get("schedule")
         if not isinstance(schedule, dict):
             raise ValueError(f"SCHEDULED needs a schedule, {{epoch: value}}, not {schedule!r}")
-        steps = sorted((_epoch(epoch), value) for epoch, value in schedule.items())
-        return {"shape": "steps", "values": tuple(v for _, v in steps), "at": tuple(epoch for epoch, _ in steps)}
+        pairs = sorted((_epoch(epoch), value) for epoch, value in schedule.items())
+        return {"shape": "steps", "values": tuple(value for _, value in pairs), "at": tuple(at for at, _ in pairs)}
     steps, first = values.get("values"), values.get("current_index", 0)
     if not (isinstance(steps, list | tuple) and isinstance(first, int) and 0 <= first < len(steps)):
         raise ValueError(f"TRIGGER_BASED needs values and an index of one of them, not {steps!r} and {first!r}")
