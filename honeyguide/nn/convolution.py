@@ -36,18 +36,21 @@ class ConvPlan:
     output: tuple[int, int]
 
 
-def plan_convolutions(size: tuple[int, int], num_layers: int) -> ConvPlan:
+def plan_convolutions(size: tuple[int, int], num_layers: int, *, padding: str = "half") -> ConvPlan:
     """Returns kernels as in BEAD's ConvVAE, 3 x 4 and then 3 x 1, none larger than the image that it acts on.
 
     Args:
         size: (num_objects, num_features).
         num_layers: Number of convolutions.
+        padding: ``half`` a kernel, so that images keep their size (one feature less for a kernel of 4), or ``one`` cell
+            on every side as in BEAD, with which they grow by two features in each convolution after the first.
     """
     shapes = []
     for index in range(num_layers):
         wanted = FIRST_KERNEL if index == 0 else OTHER_KERNEL
         kernel = (min(wanted[0], size[0]), min(wanted[1], size[1]))
-        shape = ConvShape(kernel=kernel, padding=((kernel[0] - 1) // 2, (kernel[1] - 1) // 2))
+        half = ((kernel[0] - 1) // 2, (kernel[1] - 1) // 2)
+        shape = ConvShape(kernel=kernel, padding=(1, 1) if padding == "one" else half)
         size = shape.output(size)
         shapes.append(shape)
     return ConvPlan(tuple(shapes), size)

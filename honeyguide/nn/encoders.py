@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float
@@ -70,4 +71,59 @@ class ConvEncoder(nn.Module):
         present = mask.unsqueeze(-1)
         image = torch.stack([objects.masked_fill(~present, 0), present.to(objects.dtype).expand_as(objects)], dim=1)
         hidden: Tensor = self.layers(torch.cat([self.convolutions(image).flatten(1), event], dim=1))
+        return hidden
+
+
+class DeepSetEncoder(nn.Module):
+    """The same layers for every object (arXiv:1703.06114), attention that pools them, then layers for the event.
+
+    Each head of the attention has a learned query; what it gives is a mean over the objects, weighted by the softmax of
+    their scores. Neither the order of the objects nor the number of padded slots has an effect. The fully connected
+    layers also see the logarithm of the number of objects, which a mean does not tell, and the event features.
+
+    Args:
+        spec: The inputs.
+        object_hidden: Widths of the layers that every object passes alone.
+        num_heads: Heads of the attention, which nothing trains where an event has one object.
+        hidden: Widths of the fully connected layers after the pooling.
+        style: What stands between the layers. Within the set, ``layer`` normalisation stands for ``batch``: the
+            statistics of a batch would see the padding.
+    """
+
+    def __init__(
+        self,
+        spec: InputSpec,
+        *,
+        object_hidden: Sequence[int],
+        num_heads: int,
+        hidden: Sequence[int],
+        style: LayerStyle,
+    ) -> None:
+        super().__init__()
+        inside = replace(style, normalization="layer") if style.normalization == "batch" else style
+        widths = [spec.num_features, *object_hidden]
+        self.objects = dense_stack(widths, inside)
+        # a bias would cancel in the softmax
+        self.attention = nn.Linear(widths[-1], num_heads, bias=False)
+        num_pooled = num_heads * widths[-1] + 1 + spec.num_event_features
+        self.layers = dense_stack([num_pooled, *hidden], style)
+        self.num_outputs = [num_pooled, *hidden][-1]
+
+    def forward(
+        self,
+        objects: Float[Tensor, "batch object feature"],
+        mask: Bool[Tensor, "batch object"],
+        event: Float[Tensor, "batch event_feature"],
+    ) -> Float[Tensor, "batch width"]:
+        """Returns one vector per event."""
+        present = mask.unsqueeze(-1)
+        values = self.objects(objects.masked_fill(~present, 0))
+        scores = self.attention(values).masked_fill(~present, -torch.inf)
+        # an event without objects has no largest score, and weights 0; any other has a sum of 1 or more
+        largest = scores.amax(1, keepdim=True).detach().clamp(min=torch.finfo(scores.dtype).min)
+        weights = torch.exp(scores - largest)
+        weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
+        pooled = torch.einsum("boh,bow->bhw", weights, values).flatten(1)
+        count = torch.log1p(mask.sum(1, keepdim=True).to(pooled.dtype))
+        hidden: Tensor = self.layers(torch.cat([pooled, count, event], dim=1))
         return hidden

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar, Protocol, runtime_checkable
+from collections.abc import Collection, Mapping
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -30,12 +30,13 @@ class Model(nn.Module, ABC):
     """Base of all models.
 
     Attributes:
-        permutation_invariant: Claims that the order of the objects changes no score; the contract test checks it.
+        permutation_invariant: Names of the scores that the order of the objects does not change, with ``latent`` among
+            them where it does not change the latents; a claim that the contract test checks.
         config: What it was built from, together with ``spec``.
         spec: The inputs that it takes.
     """
 
-    permutation_invariant: ClassVar[bool] = False
+    permutation_invariant: Collection[str] = ()
 
     def __init__(self, config: ModelConfig, spec: InputSpec) -> None:
         super().__init__()

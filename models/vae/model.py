@@ -1,7 +1,8 @@
-"""The autoencoder family: one class that composes an encoder, a posterior and a decoder."""
+"""The autoencoder family: one class that composes an encoder, a posterior, a flow, a prior and a decoder."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import torch
@@ -10,11 +11,13 @@ from torch import Tensor, nn
 
 from honeyguide.data.batch import Batch
 from honeyguide.data.input_spec import InputSpec
-from honeyguide.losses.kl import gaussian_kl
+from honeyguide.errors import ConfigError
+from honeyguide.losses.kl import dirichlet_kl, gaussian_kl
 from honeyguide.losses.reconstruction import masked_reconstruction
 from honeyguide.nn.convolution import plan_convolutions
 from honeyguide.nn.decoders import ConvDecoder, DenseDecoder
-from honeyguide.nn.encoders import ConvEncoder, DenseEncoder
+from honeyguide.nn.encoders import ConvEncoder, DeepSetEncoder, DenseEncoder
+from honeyguide.nn.flows.build import FlowSizes, make_flow
 from honeyguide.nn.layers import LayerStyle
 from honeyguide.nn.model import Model, weighted_mean, weighted_sum
 from models.vae.config import VAEConfig
@@ -25,14 +28,20 @@ class Decoded:
     """What one pass through the autoencoder gives.
 
     Attributes:
-        mean: Mean of the posterior, (batch, latent).
+        mean: Mean of the posterior before the flow, (batch, latent).
         log_variance: Logarithm of its variance; None for a plain autoencoder.
+        start: Drawn from it in training mode, otherwise its mean.
+        latent: What is decoded: the start itself, after the flow, or after the softmax.
+        log_det: Log-determinant of the flow at the start, (batch,); None without a flow.
         objects: Decoded objects.
         event: Decoded event features.
     """
 
     mean: Float[Tensor, "batch latent"]
     log_variance: Float[Tensor, "batch latent"] | None
+    start: Float[Tensor, "batch latent"]
+    latent: Float[Tensor, "batch latent"]
+    log_det: Float[Tensor, " batch"] | None
     objects: Float[Tensor, "batch object feature"]
     event: Float[Tensor, "batch event_feature"]
 
@@ -40,7 +49,8 @@ class Decoded:
 class VAE(Model):
     """An autoencoder, plain or variational (arXiv:1312.6114), over objects and event features.
 
-    The latent vector that is decoded is drawn from the posterior in training mode, and its mean in evaluation mode.
+    The latent vector that is decoded is drawn from the posterior in training mode, and comes from the posterior's mean
+    in evaluation mode: a Gaussian, pushed through a flow (arXiv:1505.05770) or a softmax (Dirichlet prior).
     """
 
     config: VAEConfig
@@ -53,17 +63,28 @@ class VAE(Model):
         self.log_variance = (
             nn.Linear(encoder.num_outputs, config.latent_dim) if config.posterior == "gaussian" else None
         )
+        self.flow = (
+            make_flow(config.flow, config.latent_dim, context_dim=encoder.num_outputs, sizes=_flow_sizes(config))
+            if config.flow != "none"
+            else None
+        )
+
+    @property
+    def permutation_invariant(self) -> Collection[str]:  # type: ignore[override]
+        """Returns what a deep set alone decides; the decoder of the objects has an order."""
+        return ("latent", *(set(self.config.terms) - {"reconstruction"})) if self.config.encoder == "deep_set" else ()
 
     def forward(self, batch: Batch) -> Decoded:
         """Returns the posterior and the decoded event."""
         hidden = self.encoder(batch.objects, batch.mask, batch.event)
         mean = self.mean(hidden)
         log_variance = self.log_variance(hidden) if self.log_variance is not None else None
-        latent = mean
+        start = mean
         if self.training and log_variance is not None:
-            latent = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+            start = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        latent, log_det = self._decodable(start, hidden)
         objects, event = self.decoder(latent)
-        return Decoded(mean, log_variance, objects, event)
+        return Decoded(mean, log_variance, start, latent, log_det, objects, event)
 
     def loss(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Returns the mean of every term over the batch."""
@@ -74,15 +95,24 @@ class VAE(Model):
         return self.outputs(batch)[0]
 
     def latent(self, batch: Batch) -> Float[Tensor, "batch latent"]:
-        """Returns the mean of the posterior."""
-        mean: Tensor = self.mean(self.encoder(batch.objects, batch.mask, batch.event))
-        return mean
+        """Returns what is decoded for the mean of the posterior."""
+        hidden = self.encoder(batch.objects, batch.mask, batch.event)
+        return self._decodable(self.mean(hidden), hidden)[0]
 
     def outputs(self, batch: Batch) -> tuple[dict[str, Float[Tensor, " batch"]], Float[Tensor, "batch latent"]]:
         """Returns scores and latents from one pass."""
         decoded = self(batch)
         terms = self._terms(batch, decoded)
-        return {"total": weighted_sum(terms, self.config.terms), **terms}, decoded.mean
+        return {"total": weighted_sum(terms, self.config.terms), **terms}, decoded.latent
+
+    def _decodable(
+        self, start: Float[Tensor, "batch latent"], hidden: Float[Tensor, "batch width"]
+    ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, " batch"] | None]:
+        """Returns what is decoded for a start, and the flow's log-determinant."""
+        if self.flow is not None:
+            latent, log_det = self.flow(start, hidden)
+            return latent, log_det
+        return (torch.softmax(start, 1) if self.config.prior == "dirichlet" else start), None
 
     def _terms(self, batch: Batch, decoded: Decoded) -> dict[str, Float[Tensor, " batch"]]:
         terms = {
@@ -96,25 +126,69 @@ class VAE(Model):
             )
         }
         if decoded.log_variance is not None:
-            terms["kl"] = gaussian_kl(decoded.mean, decoded.log_variance)
+            terms["kl"] = self._kl(decoded, decoded.log_variance)
+        if decoded.log_det is not None:
+            terms["flow"] = -decoded.log_det
         return terms
+
+    def _kl(self, decoded: Decoded, log_variance: Float[Tensor, "batch latent"]) -> Float[Tensor, " batch"]:
+        """Returns the divergence of the posterior from the prior, but for the flow's log-determinant.
+
+        With a flow it is estimated from the one draw as KL(q0 || p) + log p(start) - log p(latent): q0 is the Gaussian
+        before the flow, and the prior p is that of what is decoded. Its mean plus that of ``flow`` is the divergence of
+        the posterior after the flow (equation 15 of arXiv:1505.05770). KL(q0 || p) alone, BEAD's choice, leaves the
+        flow nothing to lose by widening the posterior without end.
+        """
+        if self.config.prior == "dirichlet":
+            return dirichlet_kl(decoded.mean, log_variance, concentration=self.config.prior_concentration)
+        kl = gaussian_kl(decoded.mean, log_variance)
+        if decoded.log_det is None:
+            return kl
+        return kl + 0.5 * (decoded.latent.square() - decoded.start.square()).sum(1)
 
 
 def _encoder_and_decoder(
     config: VAEConfig, spec: InputSpec
-) -> tuple[DenseEncoder, DenseDecoder] | tuple[ConvEncoder, ConvDecoder]:
+) -> tuple[DenseEncoder | DeepSetEncoder, DenseDecoder] | tuple[ConvEncoder, ConvDecoder]:
     style = LayerStyle(config.activation, config.normalization, config.dropout)
     outwards = config.hidden[::-1]
-    if config.encoder == "dense":
+    if config.encoder == "conv":
+        size = (spec.num_objects, spec.num_features)
+        plan = plan_convolutions(size, len(config.channels), padding=config.conv_padding)
+        widths = (config.latent_dim, *outwards)
         return (
-            DenseEncoder(spec, hidden=config.hidden, style=style),
-            DenseDecoder(spec, latent_dim=config.latent_dim, hidden=outwards, style=style),
+            ConvEncoder(spec, plan=plan, channels=config.channels, hidden=config.hidden, style=style),
+            ConvDecoder(spec, plan=plan, channels=config.channels, widths=widths, style=style),
         )
-    plan = plan_convolutions((spec.num_objects, spec.num_features), len(config.channels))
-    widths = (config.latent_dim, *outwards)
-    return (
-        ConvEncoder(spec, plan=plan, channels=config.channels, hidden=config.hidden, style=style),
-        ConvDecoder(spec, plan=plan, channels=config.channels, widths=widths, style=style),
+    encoder: DenseEncoder | DeepSetEncoder
+    if config.encoder == "dense":
+        encoder = DenseEncoder(spec, hidden=config.hidden, style=style)
+    else:
+        if spec.num_objects == 1:
+            raise ConfigError(
+                "a deep set needs more than one object per event",
+                where="model.encoder",
+                got=f"deep_set, with one object at preprocess.level {spec.level}",
+                allowed="dense, conv",
+            )
+        encoder = DeepSetEncoder(
+            spec,
+            object_hidden=config.object_hidden,
+            num_heads=config.attention_heads,
+            hidden=config.hidden,
+            style=style,
+        )
+    return encoder, DenseDecoder(spec, latent_dim=config.latent_dim, hidden=outwards, style=style)
+
+
+def _flow_sizes(config: VAEConfig) -> FlowSizes:
+    return FlowSizes(
+        steps=config.flow_steps,
+        vectors=config.flow_vectors,
+        hidden=config.flow_hidden,
+        kernel=config.flow_kernel,
+        bins=config.flow_bins,
+        bound=config.flow_bound,
     )
 
 

@@ -56,6 +56,14 @@ def test_terms_that_are_not_given_keep_their_weights():
         ({"encoder": "conv", "channels": []}, "at least one entry"),
         ({"hidden": [0]}, "greater than 0"),
         ({"latent": 3}, "Extra inputs"),
+        ({"posterior": "none", "flow": "planar"}, "no posterior for flow: planar"),
+        ({"posterior": "none", "prior": "dirichlet"}, "drawn to no prior"),
+        ({"preset": "AE", "flow": "iaf"}, "no posterior for flow: iaf"),
+        ({"prior": "dirichlet", "flow": "iaf"}, "exclude each other"),
+        ({"prior": "dirichlet", "latent_dim": 1}, "latent_dim of 2 or more"),
+        ({"flow": "orthogonal_sylvester", "flow_vectors": 4, "latent_dim": 3}, "can't have 4 orthogonal vectors"),
+        ({"terms": {"flow": 0.1}}, "no flow term without a flow"),
+        ({"preset": ["AE"]}, "Input should be"),
     ],
 )
 def test_impossible_configs_are_readable_errors(values, message):

@@ -56,6 +56,8 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     "preprocess.constituent_ordering": ("preprocess.constituent_ordering=pt_fraction",),
     "preprocess.features": ("preprocess.features=[{name: pt, scaler: log}]",),
     "preprocess.event_features": ("preprocess.event_features=[{name: met, scaler: log}]",),
+    "model.prior": ("model.prior=dirichlet", "model.posterior=gaussian"),
+    "model.flow": ("model.flow=planar", "model.posterior=gaussian"),
     "roc.scores": ("roc.scores=[reconstruction]",),
     "histograms.features": ("histograms.features={jets: [pt]}",),
     "histograms.reference": ("histograms.reference=qcd_mpi",),

@@ -1,0 +1,1 @@
+"""Normalising flows of a posterior, with parameters that the encoder gives (amortised)."""
