@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 import law
 import luigi
 
 import models
+from honeyguide.training.stopping import StoppedError
 from tasks.base import HoneyguideTask
 from tasks.preprocessing import PreprocessTask
 
@@ -53,6 +59,9 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
 
     Outputs: ``best.safetensors`` (lowest validation loss) and ``last.safetensors``, ``model.json`` (what to build),
     ``metrics.json`` (every term at every epoch), ``provenance.json``, ``tensorboard/``.
+
+    A training that is killed, or ends itself at SIGTERM, leaves its state in a folder beside the output, and the next
+    run goes on from there.
     """
 
     own_sections = ("model", "training")
@@ -80,13 +89,19 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
         identity["settings"]["training"].pop("seeds", None)
         return {**identity, "seed": self.branch_data, "inputs": self.requires().digest}
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state of the unfinished training is; the digest in the path says whose it is."""
+        folder: Path = self.output().folder
+        return folder.with_name(f"{folder.name}.checkpoint")
+
     def run(self) -> None:
         """Trains with the branch's seed."""
         from honeyguide.training.progress import TerminalProgress
-        from honeyguide.training.run import train
+        from honeyguide.training.run import Session, train
 
-        settings = self.experiment.settings
-        with self.write_output() as folder:
+        settings, checkpoint = self.experiment.settings, self.checkpoint
+        with self.write_output() as folder, _last_if_stopped():
             train(
                 self.input().folder,
                 folder,
@@ -94,5 +109,17 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
                 settings=settings.training,
                 seed=self.branch_data,
                 provenance=self.provenance(),
-                progress=TerminalProgress(),
+                session=Session(progress=TerminalProgress(), checkpoint=checkpoint),
             )
+        shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _last_if_stopped() -> Iterator[None]:
+    """Keeps luigi from beginning another task in this process once it has been asked to stop."""
+    try:
+        yield
+    except StoppedError:
+        if callable(signal.getsignal(signal.SIGUSR1)):  # luigi's own way to be told so
+            signal.raise_signal(signal.SIGUSR1)
+        raise

@@ -90,6 +90,10 @@ class BatchStream:
         """Whether the events are kept on the device."""
         return self._resident is not None
 
+    def events_before(self, batch: int) -> int:
+        """Returns how many events of an epoch come before its batch number ``batch``."""
+        return int(self._edges[batch])
+
     def batches(self, epoch: int = 0, *, first: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch, from batch number ``first`` on."""
         chunks = self._chunks

@@ -1,4 +1,4 @@
-"""Folders that appear whole or not at all, and the manifests that say what belongs to them."""
+"""Folders and files that appear whole or not at all, and the manifests that say what belongs to them."""
 
 from __future__ import annotations
 
@@ -50,6 +50,29 @@ def atomic_folder(path: Path, *, metadata: Mapping[str, Any] | None = None) -> I
                 _replace_folder(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside ``path``; what is written there replaces ``path`` when the block ends well.
+
+    Raises:
+        StoreError: The file can't be written.
+    """
+    partial = _partial(path)
+    try:
+        with _all_errors(path):
+            remove_leftovers(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with _errors_of_the_store(path, partial):
+            yield partial
+        with _all_errors(path):
+            _flush(partial)
+            partial.replace(path)
+            _flush(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
+from torch import Tensor
 
 from honeyguide.errors import ConfigError
 
@@ -55,3 +56,18 @@ def torch_state(*, device: torch.device, num_threads: int | None, seed: int | No
             yield
         finally:
             torch.set_num_threads(threads)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Returns the state of torch's random numbers on the CPU and on the device."""
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_state(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Puts a state of torch's random numbers back; on another kind of device than before, that device's stays."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -33,6 +35,21 @@ class BestWeights:
             self._reference, self._waited = loss, 0
         else:
             self._waited += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the best weights and the counters."""
+        return {
+            "epoch": self.epoch,
+            "loss": self.loss,
+            "weights": self.weights,
+            "reference": self._reference,
+            "waited": self._waited,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Puts back what :meth:`state_dict` has returned."""
+        self.epoch, self.loss, self.weights = state["epoch"], state["loss"], dict(state["weights"])
+        self._reference, self._waited = state["reference"], state["waited"]
 
     @property
     def exhausted(self) -> bool:

@@ -16,12 +16,15 @@ class MetricsLog:
         folder: Where ``metrics.json`` and ``tensorboard/`` shall be.
         weights: Weight of each term in the loss.
         tensorboard: Whether to write TensorBoard files too.
+
+    Attributes:
+        epochs: The entries so far.
     """
 
     def __init__(self, folder: Path, *, weights: Mapping[str, float], tensorboard: bool) -> None:
         self._path = folder / "metrics.json"
         self._weights = dict(weights)
-        self._epochs: list[dict[str, Any]] = []
+        self.epochs: list[dict[str, Any]] = []
         self._writer: Any = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # costs seconds, so not at the top
@@ -39,7 +42,7 @@ class MetricsLog:
 
     def add(self, record: dict[str, Any]) -> None:
         """Adds an epoch: ``epoch``, ``train`` and ``validation`` (means by term), and further numbers."""
-        self._epochs.append(record)
+        self.epochs.append(record)
         if self._writer is None:
             return
         for name, value in record.items():
@@ -51,12 +54,12 @@ class MetricsLog:
 
     def close(self, **summary: Any) -> None:
         """Writes ``metrics.json``: the summary, the weights and all epochs."""
-        content = {**summary, "weights": self._weights, "epochs": self._epochs}
+        content = {**summary, "weights": self._weights, "epochs": self.epochs}
         self._path.write_text(json.dumps(content, indent=1))
 
     @property
     def events_per_second(self) -> float:
         """Training events per second over all epochs."""
-        events = sum(record["events_per_second"] * record["seconds"] for record in self._epochs)
-        seconds = sum(record["seconds"] for record in self._epochs)
+        events = sum(record["events_per_second"] * record["seconds"] for record in self.epochs)
+        seconds = sum(record["seconds"] for record in self.epochs)
         return float(events / seconds)

@@ -22,8 +22,8 @@ class TrainingProgress(Protocol):
     ) -> None:
         """Ends, with an error or without."""
 
-    def start(self, *, num_epochs: int, num_events: int) -> None:
-        """Is told how many epochs there will be at most, and how many events each has."""
+    def start(self, *, num_epochs: int, num_events: int, done: int = 0) -> None:
+        """Is told how many epochs there will be at most, how many events each has, and how many events are done."""
 
     def batch(self, num_events: int) -> None:
         """Is told that a training batch has been issued."""
@@ -41,7 +41,7 @@ class SilentProgress:
     def __exit__(self, *_: object) -> None:
         return
 
-    def start(self, *, num_epochs: int, num_events: int) -> None:
+    def start(self, *, num_epochs: int, num_events: int, done: int = 0) -> None:
         """Does nothing."""
 
     def batch(self, num_events: int) -> None:
@@ -79,10 +79,13 @@ class TerminalProgress:
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
 
-    def start(self, *, num_epochs: int, num_events: int) -> None:
-        """Shows an empty bar."""
+    def start(self, *, num_epochs: int, num_events: int, done: int = 0) -> None:
+        """Shows a bar of what is done, which is more than nothing where a training goes on."""
         self._num_epochs, self._started = num_epochs, time.perf_counter()
-        self._task = self._bar.add_task(f"epoch 1/{num_epochs}", total=num_epochs * num_events, rate="", terms="")
+        epoch = f"epoch {min(1 + done // max(num_events, 1), num_epochs)}/{num_epochs}"
+        self._task = self._bar.add_task(epoch, total=num_epochs * num_events, completed=done, rate="", terms="")
+        if done:
+            self._console.print(f"the training goes on in {epoch}", highlight=False)
 
     def batch(self, num_events: int) -> None:
         """Advances the bar."""

@@ -1,31 +1,29 @@
-"""Training: one loop for all model families."""
+"""Training: one function for all model families."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from honeyguide.data.batch import Batch
 from honeyguide.data.event_weights import make_event_weights
 from honeyguide.data.model_inputs import ModelInputs, list_inputs, read_spec
 from honeyguide.data.streams import BatchStream
-from honeyguide.errors import DataError, ModelError
-from honeyguide.nn.model import Model, weighted_sum
+from honeyguide.errors import DataError
+from honeyguide.nn.model import Model
+from honeyguide.settings import significant_values
+from honeyguide.training.checkpoint import Checkpoints
 from honeyguide.training.device import resident_bytes, resolve_device, torch_state
-from honeyguide.training.early_stopping import BestWeights
+from honeyguide.training.loop import Surroundings, TrainingLoop
 from honeyguide.training.metrics import MetricsLog
-from honeyguide.training.optimizers import make_optimizer, make_schedule
 from honeyguide.training.progress import SilentProgress, TrainingProgress
 from honeyguide.training.settings import TrainingSettings
-from honeyguide.training.term_means import TermMeans
-from honeyguide.training.weights import BuildModel, describe, save_weights, write_description
+from honeyguide.training.stopping import StopRequest
+from honeyguide.training.weights import BuildModel, describe, write_description
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,21 @@ class TrainingResult:
     events_per_second: float
 
 
+@dataclass(frozen=True)
+class Session:
+    """What no result depends on.
+
+    Attributes:
+        progress: Is told of batches and epochs.
+        checkpoint: Folder for the state of an unfinished training, to be removed by whoever gave it once the training's
+            files are safe. A training that finds a state there goes on from it, on a CPU to the same weights to the
+            last bit. With it, SIGTERM ends a training after its present step, and not without a checkpoint.
+    """
+
+    progress: TrainingProgress | None = None
+    checkpoint: Path | None = None
+
+
 def train(
     inputs: Path,
     folder: Path,
@@ -55,7 +68,7 @@ def train(
     settings: TrainingSettings,
     seed: int,
     provenance: Mapping[str, Any],
-    progress: TrainingProgress | None = None,
+    session: Session | None = None,
 ) -> TrainingResult:
     """Returns the summary of a training, after writing its files.
 
@@ -69,23 +82,27 @@ def train(
         settings: How to train.
         seed: Seed of the weights, the order of events and the random draws.
         provenance: Plain values about what led here, written to ``provenance.json``.
-        progress: Is told of batches and epochs.
+        session: Progress, and the place of checkpoints.
 
     Raises:
         DataError: There are no training events.
         ModelError: A term is NaN or infinite, or not the one that the config names.
+        StoppedError: The process got SIGTERM; the checkpoint has all that was done.
+        StoreError: The checkpoint is of another training, or can't be written.
     """
-    device = resolve_device(settings.device)
-    with torch_state(device=device, num_threads=settings.num_threads, seed=seed), progress or SilentProgress() as told:
+    device, session = resolve_device(settings.device), session or Session()
+    told = session.progress or SilentProgress()
+    with torch_state(device=device, num_threads=settings.num_threads, seed=seed), told:
         model = build_model(read_spec(inputs)).to(device)
         streams = _open_streams(inputs, settings, seed=seed, device=device)
-        result = _fit(model, streams, folder, settings=settings, progress=told)
+        checkpoints = _checkpoints(session.checkpoint, model, streams, settings=settings, seed=seed)
+        with StopRequest(listen=checkpoints.enabled) as stop:
+            around = Surroundings(told, checkpoints, stop)
+            result = _fit(model, streams, folder, settings=settings, surroundings=around)
         write_description(model, folder)
-    about = {
-        "seed": seed,
-        "device": str(device),
+        about = {"seed": seed, "device": str(device), "num_threads": torch.get_num_threads()}
+    about |= {
         "torch": torch.__version__,
-        "num_threads": torch.get_num_threads(),
         "settings": settings.model_dump(mode="json"),
         "model": describe(model),
         "num_events": {"train": streams[0].num_events, "validation": streams[1].num_events},
@@ -102,117 +119,36 @@ def _fit(
     folder: Path,
     *,
     settings: TrainingSettings,
-    progress: TrainingProgress,
+    surroundings: Surroundings,
 ) -> TrainingResult:
     """Trains, and writes weights and metrics."""
-    train_stream, validation_stream = streams
-    weights = dict(model.config.terms)
-    optimizer = make_optimizer(model.parameters(), settings)
-    schedule = make_schedule(optimizer, settings)
-    best = BestWeights(settings.early_stopping_patience, settings.min_delta)
-    progress.start(num_epochs=settings.epochs, num_events=train_stream.num_events)
-    with MetricsLog(folder, weights=weights, tensorboard=settings.tensorboard) as log:
-        for epoch in range(settings.epochs):
-            learning_rate = optimizer.param_groups[0]["lr"]
-            started = time.perf_counter()
-            trained = _train_epoch(
-                model,
-                train_stream,
-                optimizer,
-                epoch=epoch,
-                weights=weights,
-                clip=settings.gradient_clip,
-                progress=progress,
-            )
-            seconds = time.perf_counter() - started
-            gradient_norm = trained.pop("gradient_norm")
-            validated = _validate(model, validation_stream, epoch=epoch, weights=weights)
-            monitored = (validated or trained)["total"]
-            schedule(monitored)
-            best.update(epoch, monitored, model)
-            record = {
-                "epoch": epoch,
-                "train": trained,
-                "validation": validated,
-                "learning_rate": learning_rate,
-                "gradient_norm": gradient_norm,
-                "seconds": seconds,
-                "events_per_second": train_stream.num_events / seconds,
-            }
-            log.add(record)
-            progress.epoch(record)
-            if best.exhausted:
-                break
-        log.close(best_epoch=best.epoch, stopped_early=best.exhausted, monitored="validation" if validated else "train")
-    save_weights(model.state_dict(), folder / "last.safetensors")
-    save_weights(best.weights, folder / "best.safetensors")
-    return TrainingResult(best.epoch, best.loss, epoch + 1, best.exhausted, log.events_per_second)
+    with MetricsLog(folder, weights=model.config.terms, tensorboard=settings.tensorboard) as log:
+        loop = TrainingLoop(model, streams, log, settings=settings, surroundings=surroundings)
+        loop.run()
+        best = loop.best
+        monitored = "validation" if streams[1].num_events else "train"
+        log.close(best_epoch=best.epoch, stopped_early=best.exhausted, monitored=monitored)
+    loop.save_weights(folder)
+    return TrainingResult(best.epoch, best.loss, len(log.epochs), best.exhausted, log.events_per_second)
 
 
-def _train_epoch(
+def _checkpoints(
+    folder: Path | None,
     model: Model,
-    stream: BatchStream,
-    optimizer: torch.optim.Optimizer,
+    streams: tuple[BatchStream, BatchStream],
     *,
-    epoch: int,
-    weights: Mapping[str, float],
-    clip: float | None,
-    progress: TrainingProgress,
-) -> dict[str, float]:
-    """Returns the mean of every term, of their weighted sum and of the gradient's norm over the epoch."""
-    model.train()
-    parameters = list(model.parameters())
-    means = TermMeans([*weights, "total", "gradient_norm"], next(iter(parameters)).device)
-    for batch in stream.batches(epoch):
-        optimizer.zero_grad(set_to_none=True)
-        terms = _loss(model, batch, weights)
-        terms["total"].backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-        if clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
-        optimizer.step()
-        means.add({**terms, "gradient_norm": norm}, len(batch))
-        progress.batch(len(batch))
-    _check_finite(means, stream, epoch=epoch, split="training")
-    return means.read()
-
-
-def _validate(
-    model: Model, stream: BatchStream, *, epoch: int, weights: Mapping[str, float]
-) -> dict[str, float] | None:
-    """Returns the mean of every term and of their weighted sum over the validation split, None where it is empty."""
-    if not stream.num_events:
-        return None
-    model.eval()
-    means = TermMeans([*weights, "total"], next(model.parameters()).device)
-    with torch.inference_mode():
-        for batch in stream.batches():
-            means.add(_loss(model, batch, weights), len(batch))
-    _check_finite(means, stream, epoch=epoch, split="validation")
-    return means.read()
-
-
-def _loss(model: Model, batch: Batch, weights: Mapping[str, float]) -> dict[str, Tensor]:
-    """Returns the terms as the model gives them and, as ``total``, their sum weighted by ``weights``."""
-    terms = model.loss(batch)
-    if set(terms) != set(weights):
-        raise ModelError(
-            "the model's loss terms are not those of its config", got=", ".join(terms), allowed=", ".join(weights)
-        )
-    return {**terms, "total": weighted_sum(terms, weights)}
-
-
-def _check_finite(means: TermMeans, stream: BatchStream, *, epoch: int, split: str) -> None:
-    fault = means.first_non_finite()
-    if fault is None:
-        return
-    order = epoch if split == "training" else 0
-    ids = next(stream.batches(order, first=fault.batch)).event_id[:5].tolist()
-    raise ModelError(
-        f"the training has diverged: {fault.name.replace('_', ' ')} is NaN or infinite",
-        where=f"epoch {epoch + 1}, {split} batch {fault.batch + 1}",
-        got=f"first events of that batch: {', '.join(map(str, ids))}",
-        hint="a lower training.learning_rate, training.gradient_clip, or a scaler that bounds the inputs",
+    settings: TrainingSettings,
+    seed: int,
+) -> Checkpoints:
+    owner = {
+        "seed": seed,
+        "settings": significant_values(settings),
+        "model": describe(model),
+        "inputs": model.spec.model_dump(mode="json"),
+        "num_events": [stream.num_events for stream in streams],
+    }
+    return Checkpoints(
+        folder, owner=owner, every_epochs=settings.checkpoint_epochs, every_seconds=settings.checkpoint_seconds
     )
 
 
@@ -230,11 +166,12 @@ def _open_streams(
     budget = resident_bytes(settings.resident_mb, device)
     streams = []
     for split, sources in splits.items():
+        is_training = split == "train"
         stream = BatchStream(
             sources,
-            batch_size=settings.batch_size,
+            batch_size=settings.batch_size * (settings.accumulate if is_training else 1),
             device=device,
-            shuffle_seed=seed if split == "train" else None,
+            shuffle_seed=seed if is_training else None,
             resident_bytes=budget,
             event_weights=make_event_weights(settings.event_weights, sources),
         )

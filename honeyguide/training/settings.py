@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +16,8 @@ class TrainingSettings(Settings):
     """Most passes over the training split."""
     batch_size: int = Field(256, gt=0)
     """Most events in a batch; the batches of an epoch differ by one event at most."""
+    accumulate: int = Field(1, gt=0)
+    """Batches whose gradients make one step together: as a batch that many times larger, in the memory of one."""
     learning_rate: float = Field(1e-3, gt=0)
     """Step size at the start."""
     optimizer: Literal["adamw", "adam", "radam", "sgd", "rmsprop", "adagrad"] = "adamw"
@@ -24,13 +26,25 @@ class TrainingSettings(Settings):
     """Momentum; read by ``sgd`` and ``rmsprop`` alone."""
     weight_decay: float = Field(0.01, ge=0)
     """Strength of weight decay."""
-    scheduler: Literal["none", "plateau", "cosine"] = "plateau"
+    lookahead_steps: int | None = Field(None, gt=0)
+    """Steps of the optimizer per step of Lookahead's slow weights (arXiv:1907.08610); null for no Lookahead."""
+    lookahead_share: float = Field(0.5, gt=0, le=1)
+    """How far Lookahead's slow weights go towards the optimizer's."""
+    scheduler: Literal["none", "plateau", "cosine", "warmup_cosine", "one_cycle", "flat_decay", "steps"] = "plateau"
     """``plateau`` multiplies the learning rate by ``scheduler_factor`` after ``scheduler_patience`` epochs without
-    improvement; ``cosine`` lowers it to 0 over ``epochs``."""
+    improvement; ``cosine`` lowers it to 0 over ``epochs``, epoch by epoch. Step by step: ``warmup_cosine`` raises it
+    linearly, then lowers it to 0; ``one_cycle`` (arXiv:1708.07120) raises it from 1/25, then lowers it to 4e-6;
+    ``flat_decay`` keeps it, then lowers it exponentially to 1/100. ``steps`` multiplies it by ``scheduler_factor`` at
+    ``scheduler_steps``."""
+    scheduler_turn: float | None = Field(None, gt=0, lt=1)
+    """Share of ``epochs`` before the learning rate begins to fall; null for 0.1 with ``warmup_cosine``, 0.3 with
+    ``one_cycle``, 0.7 with ``flat_decay``."""
+    scheduler_steps: tuple[Annotated[int, Field(gt=0)], ...] = (30, 40)
+    """Numbers of epochs after which ``steps`` lowers the learning rate."""
     scheduler_patience: int = Field(5, ge=0)
     """Epochs without improvement before ``plateau`` acts."""
     scheduler_factor: float = Field(0.5, gt=0, lt=1)
-    """What ``plateau`` multiplies the learning rate by."""
+    """What ``plateau`` and ``steps`` multiply the learning rate by."""
     gradient_clip: float | None = Field(None, gt=0)
     """Largest norm of the gradient; null for any."""
     early_stopping_patience: int | None = Field(10, gt=0)
@@ -41,6 +55,12 @@ class TrainingSettings(Settings):
     event_weights: Literal["none", "physics", "balance_generators"] = "none"
     """Weight of an event in the loss. ``none``: all the same, generators are mixed as they come. ``physics``: the
     stored event weights. ``balance_generators``: every generator counts the same in total."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """How much of the moving average of the weights stays in each step. With it, the average is what is validated and
+    kept; null for the weights themselves."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Type of the matrix products; weights are fp32 in any case. ``fp16`` scales the loss so that small gradients are
+    not lost, and needs a GPU."""
     seeds: tuple[int, ...] = (1,)
     """A training for each seed of the weights, the order of events and the random draws."""
     device: str = insignificant("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1, ...")
@@ -51,7 +71,19 @@ class TrainingSettings(Settings):
         description="Events are kept on the device if they take no more than this (MiB), else streamed; null for 1024 "
         "on a CPU and half of the free memory of a GPU.",
     )
+    compile: bool = insignificant(False, description="Let torch compile the loss, where a compiler is.")
+    checkpoint_epochs: int | None = insignificant(
+        None, gt=0, description="Epochs between two checkpoints, from which a killed training goes on; null for any."
+    )
+    checkpoint_seconds: float | None = insignificant(
+        60.0, ge=0, description="Seconds between two checkpoints; null for checkpoints by epochs alone."
+    )
     tensorboard: bool = insignificant(True, description="Write TensorBoard files.")
+
+    @property
+    def turn(self) -> float:
+        """Share of the training before the learning rate begins to fall."""
+        return self.scheduler_turn or {"warmup_cosine": 0.1, "one_cycle": 0.3}.get(self.scheduler, 0.7)
 
     @model_validator(mode="after")
     def _possible(self) -> TrainingSettings:

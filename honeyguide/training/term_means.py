@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,21 @@ class TermMeans:
         """Returns the mean of each scalar over all events so far."""
         means = self._sums / max(self._num_events, 1)
         return dict(zip(self._names, means.tolist(), strict=True))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the sums and counters so far."""
+        return {
+            "sums": self._sums,
+            "first_bad": self._first_bad,
+            "num_events": self._num_events,
+            "num_batches": self._num_batches,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Puts back what :meth:`state_dict` has returned."""
+        self._sums.copy_(state["sums"])
+        self._first_bad.copy_(state["first_bad"])
+        self._num_events, self._num_batches = state["num_events"], state["num_batches"]
 
     def first_non_finite(self) -> NonFinite | None:
         """Returns where the first NaN or infinity was, or None."""

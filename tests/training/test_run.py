@@ -17,7 +17,7 @@ from honeyguide.data.model_inputs import ModelInputs, list_inputs, read_spec
 from honeyguide.data.streams import BatchStream
 from honeyguide.errors import ConfigError, DataError, ModelError, StoreError
 from honeyguide.nn.model import weighted_sum
-from honeyguide.training.run import train
+from honeyguide.training.run import Session, train
 from honeyguide.training.settings import TrainingSettings
 from honeyguide.training.weights import load_model
 from tests.planted import make_spec, write_inputs, write_sample
@@ -44,7 +44,7 @@ def run(inputs: Path, folder: Path, *, model=None, seed: int = 1, progress=None,
         settings=chosen,
         seed=seed,
         provenance={"git": "abc"},
-        progress=progress,
+        session=Session(progress=progress),
     )
 
 

@@ -1,0 +1,229 @@
+"""The training loop: epochs of steps and validation, which can be left and entered at any step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from honeyguide.data.streams import BatchStream
+from honeyguide.errors import ModelError
+from honeyguide.nn.model import Model
+from honeyguide.training.checkpoint import Checkpoints
+from honeyguide.training.device import random_state, set_random_state
+from honeyguide.training.early_stopping import BestWeights
+from honeyguide.training.loss import WeightedLoss
+from honeyguide.training.metrics import MetricsLog
+from honeyguide.training.progress import TrainingProgress
+from honeyguide.training.settings import TrainingSettings
+from honeyguide.training.step import Stepper
+from honeyguide.training.stopping import StoppedError, StopRequest
+from honeyguide.training.term_means import TermMeans
+from honeyguide.training.weights import save_weights
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a training looks to beside its work; no result depends on it.
+
+    Attributes:
+        progress: Is told of batches and epochs.
+        checkpoints: Keeps the state.
+        stop: Says when to stop.
+    """
+
+    progress: TrainingProgress
+    checkpoints: Checkpoints
+    stop: StopRequest
+
+
+@dataclass
+class Position:
+    """How far a training is.
+
+    Attributes:
+        epoch: Number of epochs that are done.
+        step: Number of steps of the present epoch that are done.
+        seconds: Time that these have taken.
+        learning_rate: Learning rate of the first of them.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0
+    learning_rate: float = 0.0
+
+
+class TrainingLoop:
+    """One training from its first step, or from where its checkpoint is, to its last.
+
+    Args:
+        model: What to train, on its device.
+        streams: Batches for training and for validation.
+        log: Collects the epochs.
+        settings: How to train.
+        surroundings: Progress, checkpoints, signals.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        streams: tuple[BatchStream, BatchStream],
+        log: MetricsLog,
+        *,
+        settings: TrainingSettings,
+        surroundings: Surroundings,
+    ) -> None:
+        self._model = model
+        self._train_stream, self._validation_stream = streams
+        self._log = log
+        self._settings = settings
+        self._around = surroundings
+        self._loss = WeightedLoss(
+            model, weights=model.config.terms, precision=settings.precision, compiled=settings.compile
+        )
+        self._stepper = Stepper(model, self._loss, settings, steps_per_epoch=len(self._train_stream))
+        self.best = BestWeights(settings.early_stopping_patience, settings.min_delta)
+        self._at = Position(learning_rate=self._stepper.learning_rate)
+        self._means = self._new_means("gradient_norm")
+
+    def run(self) -> None:
+        """Trains until the last epoch or until the patience is used up.
+
+        Raises:
+            StoppedError: It was asked to stop; the checkpoint has all that was done.
+            ModelError: A term is NaN or infinite.
+        """
+        state = self._around.checkpoints.read()
+        if state is not None:
+            self.load_state_dict(state)
+        num_events = self._train_stream.num_events
+        done = self._at.epoch * num_events + self._train_stream.events_before(self._at.step)
+        self._around.progress.start(num_epochs=self._settings.epochs, num_events=num_events, done=done)
+        while not self._finished:
+            self._train_epoch()
+            self._end_epoch(self._means.read())
+
+    def save_weights(self, folder: Path) -> None:
+        """Writes the weights of the last and of the best epoch."""
+        with self._stepper.averaged():
+            save_weights(self._model.state_dict(), folder / "last.safetensors")
+        save_weights(self.best.weights, folder / "best.safetensors")
+
+    @property
+    def _finished(self) -> bool:
+        return self._at.epoch >= self._settings.epochs or self.best.exhausted
+
+    def _train_epoch(self) -> None:
+        """Makes the steps of the epoch that are left."""
+        self._model.train()
+        around, stream, at = self._around, self._train_stream, self._at
+        started = time.perf_counter() - at.seconds
+        for batch in stream.batches(at.epoch, first=at.step):
+            self._means.add(self._stepper.step(batch), len(batch))
+            at.step += 1
+            around.progress.batch(len(batch))
+            if around.stop.requested or around.checkpoints.due():
+                at.seconds = time.perf_counter() - started
+                self._checkpoint()
+        at.seconds = time.perf_counter() - started
+        self._check_finite(self._means, stream, split="training")
+
+    def _end_epoch(self, trained: dict[str, float]) -> None:
+        """Validates, keeps the record and goes to the next epoch."""
+        at, random = self._at, random_state(self._loss.device)
+        with self._stepper.averaged():
+            validated = self._validate()
+            if not self._around.stop.requested:
+                monitored = (validated or trained)["total"]
+                self.best.update(at.epoch, monitored, self._model)
+        if self._around.stop.requested:  # perhaps in the midst of the validation: it is made again
+            set_random_state(random, self._loss.device)
+            self._checkpoint()
+        self._stepper.schedule.after_epoch(monitored)
+        record = {
+            "epoch": at.epoch,
+            "train": {name: value for name, value in trained.items() if name != "gradient_norm"},
+            "validation": validated,
+            "learning_rate": at.learning_rate,
+            "gradient_norm": trained["gradient_norm"],
+            "seconds": at.seconds,
+            "events_per_second": self._train_stream.num_events / at.seconds,
+        }
+        self._log.add(record)
+        self._around.progress.epoch(record)
+        self._at = Position(epoch=at.epoch + 1, learning_rate=self._stepper.learning_rate)
+        self._means = self._new_means("gradient_norm")
+        if not self._finished and self._around.checkpoints.due(epoch=at.epoch):
+            self._checkpoint()
+
+    def _validate(self) -> dict[str, float] | None:
+        """Returns the mean of every term and of their weighted sum over the validation split, None where it is empty.
+
+        A request to stop ends it early.
+        """
+        if not self._validation_stream.num_events:
+            return None
+        self._model.eval()
+        means = self._new_means()
+        with torch.inference_mode():
+            for batch in self._validation_stream.batches():
+                if self._around.stop.requested:
+                    return None
+                means.add(self._loss(batch), len(batch))
+        self._check_finite(means, self._validation_stream, split="validation")
+        return means.read()
+
+    def _new_means(self, *further: str) -> TermMeans:
+        return TermMeans([*self._loss.weights, "total", *further], self._loss.device)
+
+    def _check_finite(self, means: TermMeans, stream: BatchStream, *, split: str) -> None:
+        fault = means.first_non_finite()
+        if fault is None:
+            return
+        order = self._at.epoch if split == "training" else 0
+        ids = next(stream.batches(order, first=fault.batch)).event_id[:5].tolist()
+        raise ModelError(
+            f"the training has diverged: {fault.name.replace('_', ' ')} is NaN or infinite",
+            where=f"epoch {self._at.epoch + 1}, {split} batch {fault.batch + 1}",
+            got=f"first events of that batch: {', '.join(map(str, ids))}",
+            hint="a lower training.learning_rate, training.gradient_clip, or a scaler that bounds the inputs",
+        )
+
+    def _checkpoint(self) -> None:
+        """Writes the state; where it was asked for, this is the end of this process's work."""
+        self._check_finite(self._means, self._train_stream, split="training")
+        self._around.checkpoints.write(self.state_dict())
+        if self._around.stop.requested:
+            raise StoppedError(
+                "the training was asked to stop (SIGTERM)",
+                where=f"epoch {self._at.epoch + 1}, after {self._at.step} of {len(self._train_stream)} steps",
+                hint="run the same command again: it goes on from there",
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns everything that the rest of the training depends on, as nested mappings."""
+        return {
+            "position": vars(self._at),
+            "model": self._model.state_dict(),
+            "stepper": self._stepper.state_dict(),
+            "best": self.best.state_dict(),
+            "means": self._means.state_dict(),
+            "epochs": self._log.epochs,
+            "random": random_state(self._loss.device),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Puts back what :meth:`state_dict` has returned."""
+        self._at = Position(**state["position"])
+        self._model.load_state_dict(state["model"])
+        self._stepper.load_state_dict(state["stepper"])
+        self.best.load_state_dict(state["best"])
+        self._means.load_state_dict(state["means"])
+        for record in state["epochs"]:
+            self._log.add(record)
+        set_random_state(state["random"], self._loss.device)

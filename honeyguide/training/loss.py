@@ -1,0 +1,87 @@
+"""The loss of a batch: the model's terms and their weighted sum, in the precision that is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from honeyguide.data.batch import Batch
+from honeyguide.errors import ConfigError, ModelError
+from honeyguide.nn.model import Model, weighted_sum
+
+Precision = Literal["fp32", "bf16", "fp16"]
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class WeightedLoss:
+    """Computes the terms of a batch and, as ``total``, their weighted sum.
+
+    Args:
+        model: What has the terms.
+        weights: Weight of each term.
+        precision: Type of the network's matrix products; weights and their updates are float32 in any case.
+        compiled: Whether to let torch compile the model's loss; where that can't be, a warning says so.
+
+    Raises:
+        ConfigError: The device can't train in that precision.
+    """
+
+    def __init__(
+        self, model: Model, *, weights: Mapping[str, float], precision: Precision = "fp32", compiled: bool = False
+    ) -> None:
+        self.weights = dict(weights)
+        self.device = next(model.parameters()).device
+        if precision == "fp16" and self.device.type != "cuda":
+            raise ConfigError(
+                "only a GPU trains in fp16",
+                where="training.precision",
+                got=f"device {self.device}",
+                allowed="fp32, bf16",
+            )
+        self._type = _TYPES.get(precision)
+        self._function: Callable[[Batch], dict[str, Tensor]] = model.loss
+        if compiled:
+            self._function = _Compiled(model.loss)
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the mean of every term over the batch, and ``total``.
+
+        Raises:
+            ModelError: The terms are not those that have weights.
+        """
+        autocast = torch.autocast(self.device.type, self._type) if self._type else contextlib.nullcontext()
+        with autocast:
+            terms = self._function(batch)
+        if set(terms) != set(self.weights):
+            raise ModelError(
+                "the model's loss terms are not those of its config",
+                got=", ".join(terms),
+                allowed=", ".join(self.weights),
+            )
+        if self._type is not None:
+            terms = {name: value.float() for name, value in terms.items()}
+        return {**terms, "total": weighted_sum(terms, self.weights)}
+
+
+class _Compiled:
+    """A loss that torch compiles at its first batch, where it can."""
+
+    def __init__(self, function: Callable[[Batch], dict[str, Tensor]]) -> None:
+        self._plain = function
+        self._function: Callable[[Batch], dict[str, Tensor]] = torch.compile(function)
+
+    def __call__(self, batch: Batch) -> dict[str, Tensor]:
+        if self._function is self._plain:
+            return self._plain(batch)
+        try:
+            return self._function(batch)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            warnings.warn(f"torch.compile does not work here, the training goes on without it: {reason}", stacklevel=2)
+            self._function = self._plain
+            return self._plain(batch)

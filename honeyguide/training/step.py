@@ -1,0 +1,122 @@
+"""One step of a training: gradients of a batch, and what is done with them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from honeyguide.data.batch import Batch
+from honeyguide.nn.model import Model
+from honeyguide.training.averaging import AveragedWeights
+from honeyguide.training.loss import WeightedLoss
+from honeyguide.training.optimizers import Lookahead, make_optimizer, restore_optimizer
+from honeyguide.training.schedules import make_schedule
+from honeyguide.training.settings import TrainingSettings
+
+
+class Stepper:
+    """Makes the steps, and holds all that they change beside the model.
+
+    No step waits for the device (in fp16 with ``adamw``, ``adam`` or ``sgd``; the others look at each step whether a
+    gradient has overflowed).
+
+    Args:
+        model: What is trained.
+        loss: The loss of a batch.
+        settings: How to train.
+        steps_per_epoch: Number of steps in an epoch.
+    """
+
+    def __init__(self, model: Model, loss: WeightedLoss, settings: TrainingSettings, *, steps_per_epoch: int) -> None:
+        self._loss = loss
+        self._parameters = list(model.parameters())
+        self._accumulate = settings.accumulate
+        self._clip = settings.gradient_clip
+        self.optimizer = make_optimizer(self._parameters, settings)
+        self.schedule = make_schedule(self.optimizer, settings, steps_per_epoch=steps_per_epoch)
+        self._scaler = torch.amp.GradScaler(loss.device.type, enabled=settings.precision == "fp16")
+        self._lookahead: Lookahead | None = None
+        if settings.lookahead_steps is not None:
+            self._lookahead = Lookahead(
+                self._parameters, every=settings.lookahead_steps, share=settings.lookahead_share
+            )
+        self._average: AveragedWeights | None = None
+        if settings.ema_decay is not None:
+            self._average = AveragedWeights(model, decay=settings.ema_decay)
+
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the next step."""
+        rate: float = self.optimizer.param_groups[0]["lr"]
+        return rate
+
+    def step(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns every term, their sum as ``total`` and ``gradient_norm``, after changing the weights."""
+        self.optimizer.zero_grad(set_to_none=True)
+        terms = self._backward(batch)
+        self._scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
+        if self._clip is not None:
+            torch.nn.utils.clip_grads_with_norm_(self._parameters, self._clip, norm)
+        self._scaler.step(self.optimizer)
+        self._scaler.update()
+        if self._scaler.is_enabled():  # a gradient that overflows is part of looking for the scale: no step was made
+            norm = torch.nan_to_num(norm, nan=0.0, posinf=0.0)
+        for follower in (self._lookahead, self._average):
+            if follower is not None:
+                follower.step()
+        self.schedule.after_step()
+        return {**terms, "gradient_norm": norm}
+
+    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the terms of the whole batch; the gradients are those of the whole batch, too."""
+        sums: dict[str, Tensor] = {}
+        for part in split_batch(batch, self._accumulate):
+            terms = self._loss(part)
+            if len(part) < len(batch):
+                share = len(part) / len(batch)
+                terms = {name: share * value for name, value in terms.items()}
+            self._scaler.scale(terms["total"]).backward()  # type: ignore[no-untyped-call]
+            sums = {name: value.detach() + sums[name] if sums else value.detach() for name, value in terms.items()}
+        return sums
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Returns a context in which the model has the weights that are validated and kept."""
+        return contextlib.nullcontext() if self._average is None else self._average.applied()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the state of everything, as nested mappings of tensors and plain values."""
+        return {name: part.state_dict() for name, part in self._parts().items()} | {
+            "optimizer": self.optimizer.state_dict()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Puts back what :meth:`state_dict` has returned."""
+        restore_optimizer(self.optimizer, state["optimizer"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {"schedule": self.schedule, "lookahead": self._lookahead, "average": self._average}
+        if self._scaler.is_enabled():
+            parts["scaler"] = self._scaler
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def split_batch(batch: Batch, number: int) -> list[Batch]:
+    """Returns the batch in at most ``number`` consecutive parts of equal size within one event, none of them empty."""
+    number = min(number, len(batch))
+    if number <= 1:
+        return [batch]
+    edges = [part * len(batch) // number for part in range(number + 1)]
+    return [
+        Batch(**{f.name: getattr(batch, f.name)[low:high] for f in fields(batch)})
+        for low, high in itertools.pairwise(edges)
+    ]
