@@ -63,6 +63,9 @@ class TrainingSettings(Settings):
     not lost, and needs a GPU."""
     seeds: tuple[int, ...] = (1,)
     """A training for each seed of the weights, the order of events and the random draws."""
+    folds: int | None = Field(None, ge=2)
+    """Train this many times per seed, each with another part of the training and validation events for validation:
+    every event validates once. Scalers are still those of the training split. Null for the splits as they are."""
     device: str = insignificant("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1, ...")
     num_threads: int | None = insignificant(None, gt=0, description="CPU threads of torch; null for torch's choice.")
     resident_mb: int | None = insignificant(
