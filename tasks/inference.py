@@ -30,12 +30,12 @@ class InferenceTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc
         """Returns (branch of the training, sample) for every sample that has test events."""
         settings = self.experiment.settings
         samples = [name for name, item in settings.dataset.samples.items() if item.info(name).split != "train"]
-        return [(seed, name) for seed in range(len(settings.training.seeds)) for name in samples]
+        return [(seed, name) for seed in range(len(self.training_branches)) for name in samples]
 
     def branch_name(self) -> str:
-        """Returns sample and seed."""
-        seed, sample = self.branch_data
-        return f"{sample}-seed{self.experiment.settings.training.seeds[seed]}"
+        """Returns sample and training."""
+        training, sample = self.branch_data
+        return f"{sample}-{self.training_name(training)}"
 
     def workflow_requires(self) -> dict[str, Any]:
         """Returns all trainings and the model inputs."""

@@ -71,7 +71,8 @@ class ROCCurveTask(TrainingParameters):
         """Returns the score files: label -> seed -> sample -> file."""
         files: dict[str, dict[int, dict[str, Path]]] = {}
         for label, task in self.requires().items():
-            seeds = task.experiment.settings.training.seeds
+            # folds have no names of their own here: they are numbered with the seeds, one after the other
+            seeds = [n if fold is not None else seed for n, (seed, fold) in enumerate(task.training_branches)]
             files[label] = {seed: {} for seed in seeds}
             for branch in task.get_branch_tasks().values():
                 index, sample = branch.branch_data

@@ -8,7 +8,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import law
 import luigi
@@ -17,6 +17,9 @@ import models
 from honeyguide.training.stopping import StoppedError
 from tasks.base import HoneyguideTask
 from tasks.preprocessing import PreprocessTask
+
+if TYPE_CHECKING:
+    from honeyguide.data.folds import Fold
 
 
 class TrainingParameters(HoneyguideTask):
@@ -46,13 +49,25 @@ class TrainingParameters(HoneyguideTask):
         "n_threads": ("training.num_threads", law.NO_INT),
     }
 
+    @property
+    def training_branches(self) -> list[tuple[int, int | None]]:
+        """Seed and fold of every training; the fold is None where there are none."""
+        settings = self.experiment.settings.training
+        folds = [None] if settings.folds is None else range(settings.folds)
+        return [(seed, fold) for seed in settings.seeds for fold in folds]
+
+    def training_name(self, index: int) -> str:
+        """Returns what people call the training of that number."""
+        seed, fold = self.training_branches[index]
+        return f"seed{seed}" if fold is None else f"seed{seed}-fold{fold}"
+
     def path_parts(self) -> tuple[str, ...]:
         """Returns the experiment's name and the training's tag."""
         return (self.experiment.name, self.training_version)
 
 
 class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
-    """Train the model on the training split; a branch is a seed.
+    """Train the model on the training split; a branch is a seed, and a fold where there are folds.
 
         law run TrainingTask --config quickstart --epochs 20
         law run TrainingTask --config quickstart --set "training.seeds=[1,2,3],model.latent_dim=8"
@@ -67,13 +82,13 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
     own_sections = ("model", "training")
     result_version = 1
 
-    def create_branch_map(self) -> list[int]:
-        """Returns the seeds."""
-        return list(self.experiment.settings.training.seeds)
+    def create_branch_map(self) -> list[tuple[int, int | None]]:
+        """Returns seeds and folds."""
+        return self.training_branches
 
     def branch_name(self) -> str:
-        """Returns the seed."""
-        return f"seed{self.branch_data}"
+        """Returns the seed, and the fold where there are folds."""
+        return self.training_name(self.branch)
 
     def workflow_requires(self) -> dict[str, Any]:
         """Returns the model inputs."""
@@ -84,16 +99,26 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
         return PreprocessTask.req(self)
 
     def identity(self) -> dict[str, Any]:
-        """Returns what the training depends on: model and training settings, its seed, the model inputs."""
+        """Returns what the training depends on: model and training settings, its seed and fold, the model inputs."""
         identity = super().identity()
         identity["settings"]["training"].pop("seeds", None)
-        return {**identity, "seed": self.branch_data, "inputs": self.requires().digest}
+        seed, fold = self.branch_data
+        part = {} if fold is None else {"fold": fold}
+        return {**identity, "seed": seed, **part, "inputs": self.requires().digest}
 
     @property
     def checkpoint(self) -> Path:
         """Where the state of the unfinished training is; the digest in the path says whose it is."""
         folder: Path = self.output().folder
         return folder.with_name(f"{folder.name}.checkpoint")
+
+    def events(self) -> Path | Fold:
+        """Returns the model inputs, or the branch's fold of them."""
+        from honeyguide.data.folds import Fold
+
+        folder, (_, fold) = self.input().folder, self.branch_data
+        count = self.experiment.settings.training.folds
+        return folder if count is None else Fold(folder, fold, count)
 
     def run(self) -> None:
         """Trains with the branch's seed."""
@@ -103,11 +128,11 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
         settings, checkpoint = self.experiment.settings, self.checkpoint
         with self.write_output() as folder, _last_if_stopped():
             train(
-                self.input().folder,
+                self.events(),
                 folder,
                 build_model=functools.partial(models.build, settings.model),
                 settings=settings.training,
-                seed=self.branch_data,
+                seed=self.branch_data[0],
                 provenance=self.provenance(),
                 session=Session(progress=TerminalProgress(), checkpoint=checkpoint),
             )

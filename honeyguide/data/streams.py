@@ -189,7 +189,7 @@ def drop_pages(source: ModelInputs) -> None:
 
     What has been read through a map counts as this process's memory otherwise, and a batch system kills a job for it.
     """
-    base: object = source.objects
+    base: object = getattr(source.objects, "array", source.objects)
     while isinstance(base, (np.ndarray, memoryview)):
         base = base.base if isinstance(base, np.ndarray) else base.obj
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):

@@ -15,13 +15,19 @@ class BestWeights:
     Args:
         patience: Epochs without improvement after which :attr:`exhausted` is True; None for never.
         min_delta: How much lower the loss must be to count as an improvement for the patience.
+
+    Attributes:
+        waited: Epochs without improvement.
+        epoch: Epoch of the best weights, from 0.
+        loss: Lowest loss.
+        weights: The best weights.
     """
 
     def __init__(self, patience: int | None, min_delta: float) -> None:
         self._patience = patience
         self._min_delta = min_delta
         self._reference = math.inf
-        self._waited = 0
+        self.waited = 0
         self.epoch = -1
         self.loss = math.inf
         self.weights: dict[str, Tensor] = {}
@@ -32,9 +38,9 @@ class BestWeights:
             self.epoch, self.loss = epoch, loss
             self.weights = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
         if loss < self._reference - self._min_delta:
-            self._reference, self._waited = loss, 0
+            self._reference, self.waited = loss, 0
         else:
-            self._waited += 1
+            self.waited += 1
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the best weights and the counters."""
@@ -43,15 +49,15 @@ class BestWeights:
             "loss": self.loss,
             "weights": self.weights,
             "reference": self._reference,
-            "waited": self._waited,
+            "waited": self.waited,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Puts back what :meth:`state_dict` has returned."""
         self.epoch, self.loss, self.weights = state["epoch"], state["loss"], dict(state["weights"])
-        self._reference, self._waited = state["reference"], state["waited"]
+        self._reference, self.waited = state["reference"], state["waited"]
 
     @property
     def exhausted(self) -> bool:
         """Whether the patience is used up."""
-        return self._patience is not None and self._waited >= self._patience
+        return self._patience is not None and self.waited >= self._patience

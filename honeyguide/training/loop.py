@@ -13,6 +13,7 @@ import torch
 from honeyguide.data.streams import BatchStream
 from honeyguide.errors import ModelError
 from honeyguide.nn.model import Model
+from honeyguide.training.annealing import Annealing
 from honeyguide.training.checkpoint import Checkpoints
 from honeyguide.training.device import random_state, set_random_state
 from honeyguide.training.early_stopping import BestWeights
@@ -86,6 +87,12 @@ class TrainingLoop:
         self._loss = WeightedLoss(
             model, weights=model.config.terms, precision=settings.precision, compiled=settings.compile
         )
+        self._annealing = Annealing(
+            settings.annealing,
+            base=model.config.terms,
+            num_epochs=settings.epochs,
+            patience=settings.early_stopping_patience,
+        )
         self._stepper = Stepper(model, self._loss, settings, steps_per_epoch=len(self._train_stream))
         self.best = BestWeights(settings.early_stopping_patience, settings.min_delta)
         self._at = Position(learning_rate=self._stepper.learning_rate)
@@ -121,6 +128,7 @@ class TrainingLoop:
     def _train_epoch(self) -> None:
         """Makes the steps of the epoch that are left."""
         self._model.train()
+        self._loss.weights = self._annealing.weights_at([record["waited"] for record in self._log.epochs])
         around, stream, at = self._around, self._train_stream, self._at
         started = time.perf_counter() - at.seconds
         for batch in stream.batches(at.epoch, first=at.step):
@@ -136,6 +144,7 @@ class TrainingLoop:
     def _end_epoch(self, trained: dict[str, float]) -> None:
         """Validates, keeps the record and goes to the next epoch."""
         at, random = self._at, random_state(self._loss.device)
+        weights, self._loss.weights = self._loss.weights, dict(self._model.config.terms)
         with self._stepper.averaged():
             validated = self._validate()
             if not self._around.stop.requested:
@@ -149,6 +158,8 @@ class TrainingLoop:
             "epoch": at.epoch,
             "train": {name: value for name, value in trained.items() if name != "gradient_norm"},
             "validation": validated,
+            "weights": weights,
+            "waited": self.best.waited,
             "learning_rate": at.learning_rate,
             "gradient_norm": trained["gradient_norm"],
             "seconds": at.seconds,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from honeyguide.data.event_weights import make_event_weights
+from honeyguide.data.folds import Fold, split_fold
 from honeyguide.data.model_inputs import ModelInputs, list_inputs, read_spec
 from honeyguide.data.streams import BatchStream
 from honeyguide.errors import DataError
@@ -61,7 +62,7 @@ class Session:
 
 
 def train(
-    inputs: Path,
+    inputs: Path | Fold,
     folder: Path,
     *,
     build_model: BuildModel,
@@ -76,6 +77,7 @@ def train(
 
     Args:
         inputs: Folder of model inputs; the events of all samples in its splits ``train`` and ``validation`` are used.
+            Or one fold of it.
         folder: Existing folder for ``best.safetensors``, ``last.safetensors``, ``model.json``, ``metrics.json``,
             ``provenance.json`` and ``tensorboard/``.
         build_model: Makes the model from the input specification. Its terms and their weights are in its config.
@@ -93,14 +95,21 @@ def train(
     device, session = resolve_device(settings.device), session or Session()
     told = session.progress or SilentProgress()
     with torch_state(device=device, num_threads=settings.num_threads, seed=seed), told:
-        model = build_model(read_spec(inputs)).to(device)
+        model = build_model(read_spec(inputs.folder if isinstance(inputs, Fold) else inputs)).to(device)
         streams = _open_streams(inputs, settings, seed=seed, device=device)
-        checkpoints = _checkpoints(session.checkpoint, model, streams, settings=settings, seed=seed)
+        fold = [inputs.number, inputs.count] if isinstance(inputs, Fold) else None
+        owner = {"seed": seed, "fold": fold, "num_events": [stream.num_events for stream in streams]}
+        checkpoints = _checkpoints(session.checkpoint, model, settings, owner)
         with StopRequest(listen=checkpoints.enabled) as stop:
             around = Surroundings(told, checkpoints, stop)
             result = _fit(model, streams, folder, settings=settings, surroundings=around)
         write_description(model, folder)
-        about = {"seed": seed, "device": str(device), "num_threads": torch.get_num_threads()}
+        about: dict[str, Any] = {
+            "seed": seed,
+            "fold": fold,
+            "device": str(device),
+            "num_threads": torch.get_num_threads(),
+        }
     about |= {
         "torch": torch.__version__,
         "settings": settings.model_dump(mode="json"),
@@ -133,35 +142,32 @@ def _fit(
 
 
 def _checkpoints(
-    folder: Path | None,
-    model: Model,
-    streams: tuple[BatchStream, BatchStream],
-    *,
-    settings: TrainingSettings,
-    seed: int,
+    folder: Path | None, model: Model, settings: TrainingSettings, owner: Mapping[str, Any]
 ) -> Checkpoints:
-    owner = {
-        "seed": seed,
+    whole = {
+        **owner,
         "settings": significant_values(settings),
         "model": describe(model),
         "inputs": model.spec.model_dump(mode="json"),
-        "num_events": [stream.num_events for stream in streams],
     }
     return Checkpoints(
-        folder, owner=owner, every_epochs=settings.checkpoint_epochs, every_seconds=settings.checkpoint_seconds
+        folder, owner=whole, every_epochs=settings.checkpoint_epochs, every_seconds=settings.checkpoint_seconds
     )
 
 
 def _open_streams(
-    inputs: Path, settings: TrainingSettings, *, seed: int, device: torch.device
+    inputs: Path | Fold, settings: TrainingSettings, *, seed: int, device: torch.device
 ) -> tuple[BatchStream, BatchStream]:
-    """Returns the shuffled stream of the training split and the stream of the validation split."""
+    """Returns the shuffled stream of the events that train and the stream of those that validate."""
+    folder = inputs.folder if isinstance(inputs, Fold) else inputs
     splits = {}
     for split in ("train", "validation"):
-        splits[split] = [ModelInputs.open(path) for path in list_inputs(inputs, split).values()]
+        splits[split] = [ModelInputs.open(path) for path in list_inputs(folder, split).values()]
+    if isinstance(inputs, Fold):
+        splits["train"], splits["validation"] = split_fold([*splits["train"], *splits["validation"]], inputs)
     if not any(len(source) for source in splits["train"]):
         raise DataError(
-            "there are no training events", where=inputs, hint="which samples of the dataset have split hash or train?"
+            "there are no training events", where=folder, hint="which samples of the dataset have split hash or train?"
         )
     budget = resident_bytes(settings.resident_mb, device)
     streams = []

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from honeyguide.settings import Settings, insignificant
+from honeyguide.training.annealing_settings import AnnealingSettings
 
 
 class TrainingSettings(Settings):
@@ -55,6 +56,9 @@ class TrainingSettings(Settings):
     event_weights: Literal["none", "physics", "balance_generators"] = "none"
     """Weight of an event in the loss. ``none``: all the same, generators are mixed as they come. ``physics``: the
     stored event weights. ``balance_generators``: every generator counts the same in total."""
+    annealing: dict[str, AnnealingSettings] = Field(default_factory=dict)
+    """How the weights of loss terms change during training, by term. What is validated, and so when to stop, is the
+    loss with the weights as they are in ``model.terms``."""
     ema_decay: float | None = Field(None, gt=0, lt=1)
     """How much of the moving average of the weights stays in each step. With it, the average is what is validated and
     kept; null for the weights themselves."""
@@ -63,6 +67,9 @@ class TrainingSettings(Settings):
     not lost, and needs a GPU."""
     seeds: tuple[int, ...] = (1,)
     """A training for each seed of the weights, the order of events and the random draws."""
+    folds: int | None = Field(None, ge=2)
+    """Train this many times per seed, each with another part of the training and validation events for validation:
+    every event validates once. Scalers are still those of the training split. Null for the splits as they are."""
     device: str = insignificant("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1, ...")
     num_threads: int | None = insignificant(None, gt=0, description="CPU threads of torch; null for torch's choice.")
     resident_mb: int | None = insignificant(

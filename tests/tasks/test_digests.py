@@ -58,6 +58,8 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     "preprocess.event_features": ("preprocess.event_features=[{name: met, scaler: log}]",),
     "model.prior": ("model.prior=dirichlet", "model.posterior=gaussian"),
     "model.flow": ("model.flow=planar", "model.posterior=gaussian"),
+    "training.folds": ("training.folds=3",),
+    "training.annealing": ("training.annealing={reconstruction: {shape: linear, end: 2.0}}",),
     "roc.scores": ("roc.scores=[reconstruction]",),
     "histograms.features": ("histograms.features={jets: [pt]}",),
     "histograms.reference": ("histograms.reference=qcd_mpi",),
@@ -271,3 +273,17 @@ def test_added_source_file_keeps_the_branches_of_the_others(file_config: str, tm
     after = paths("DatasetConstructorTask", config=file_config), paths("PreprocessTask", config=file_config)
     assert before[0] < after[0]
     assert before[1] != after[1]
+
+
+def test_folds_are_branches_of_their_own_and_every_one_is_scored() -> None:
+    folds = ("training.folds=3", "training.seeds=[4,5]")
+    trainings = TrainingTask(set=folds).get_branch_tasks()
+    assert [task.branch_name() for task in trainings.values()] == [f"seed{s}-fold{f}" for s in (4, 5) for f in range(3)]
+    assert len({task.digest for task in trainings.values()}) == 6
+    scores = InferenceTask(set=folds).get_branch_tasks().values()
+    assert {task.branch_data[0] for task in scores} == set(range(6))
+    assert len({task.output().path for task in scores}) == len(scores)
+    (files,) = ROCCurveTask(set=folds).scores().values()
+    assert len(files) == 6
+    plain = TrainingTask(set=folds[1:]).get_branch_tasks()
+    assert [task.branch_name() for task in plain.values()] == ["seed4", "seed5"]
