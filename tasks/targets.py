@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import law
 
 from honeyguide.errors import StoreError
-from honeyguide.io.atomic import atomic_folder, is_complete, read_manifest
+from honeyguide.io.atomic import atomic_folder, is_complete
 
 
 class FolderTarget(law.LocalDirectoryTarget):  # type: ignore[misc]
@@ -28,11 +27,6 @@ class FolderTarget(law.LocalDirectoryTarget):  # type: ignore[misc]
         """Returns a context with a temporary folder that becomes this one when it ends without an error."""
         return atomic_folder(self.folder, metadata=metadata)
 
-    def metadata(self) -> Mapping[str, Any]:
-        """Returns what the writer noted in the manifest."""
-        metadata: Mapping[str, Any] = read_manifest(self.folder)["metadata"]
-        return metadata
-
     def remove(self, silent: bool = True, **_: Any) -> bool:
         """Removes the folder with all its files, whole or damaged, and returns whether there was one.
 
@@ -42,7 +36,8 @@ class FolderTarget(law.LocalDirectoryTarget):  # type: ignore[misc]
         there = self.folder.is_dir()
         if not there and not silent:
             raise FileNotFoundError(self.path)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for folder in (self.folder, self.checkpoint):
+            shutil.rmtree(folder, ignore_errors=True)
         if self.folder.is_dir():
             raise StoreError("this output can't be removed", where=self.path, hint="may you write to the store?")
         return there
@@ -52,6 +47,11 @@ class FolderTarget(law.LocalDirectoryTarget):  # type: ignore[misc]
         destination = Path(str(getattr(dst, "path", dst)))
         shutil.copytree(self.folder, destination, dirs_exist_ok=True)
         return str(destination)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where a task that is not done may keep its state: beside the folder, whose digest says whose it is."""
+        return self.folder.with_name(f"{self.folder.name}.checkpoint")
 
     @property
     def folder(self) -> Path:

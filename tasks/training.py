@@ -106,12 +106,6 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
         part = {} if fold is None else {"fold": fold}
         return {**identity, "seed": seed, **part, "inputs": self.requires().digest}
 
-    @property
-    def checkpoint(self) -> Path:
-        """Where the state of the unfinished training is; the digest in the path says whose it is."""
-        folder: Path = self.output().folder
-        return folder.with_name(f"{folder.name}.checkpoint")
-
     def events(self) -> Path | Fold:
         """Returns the model inputs, or the branch's fold of them."""
         from honeyguide.data.folds import Fold
@@ -125,7 +119,7 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
         from honeyguide.training.progress import TerminalProgress
         from honeyguide.training.run import Session, train
 
-        settings, checkpoint = self.experiment.settings, self.checkpoint
+        settings, checkpoint = self.experiment.settings, self.output().checkpoint
         with self.write_output() as folder, _last_if_stopped():
             train(
                 self.events(),

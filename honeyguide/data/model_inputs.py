@@ -19,16 +19,20 @@ from honeyguide.errors import DataError, StoreError, nearest_name
 
 SPEC = "spec.json"
 SCHEMA_VERSION = 1
-_DTYPES: dict[str, np.dtype[Any]] = {
-    "objects": np.dtype(np.float32),
-    "mask": np.dtype(np.bool_),
-    "event": np.dtype(np.float32),
+TRUTH: dict[str, np.dtype[Any]] = {
     "event_id": np.dtype(np.int64),
     "weight": np.dtype(np.float64),
     "label": np.dtype(np.int8),
     "process": np.dtype(np.int16),
     "generator": np.dtype(np.int16),
     "signal_point": np.dtype(np.int16),
+}
+"""What is known of an event besides its features; scores carry the same columns."""
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "objects": np.dtype(np.float32),
+    "mask": np.dtype(np.bool_),
+    "event": np.dtype(np.float32),
+    **TRUTH,
 }
 _PAGE = 4096  # datasets start at page boundaries, so that memory maps are aligned for every type
 

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from honeyguide.data.input_spec import InputSpec
-from honeyguide.data.model_inputs import ModelInputs, read_spec
+from honeyguide.data.model_inputs import TRUTH, ModelInputs, read_spec
 from honeyguide.data.streams import BatchStream, drop_pages
 from honeyguide.errors import ModelError
 from honeyguide.inference.settings import InferenceSettings
-from honeyguide.io.scores import TRUTH, ScoresWriter
+from honeyguide.io.scores import ScoresWriter
 from honeyguide.nn.model import Model
 from honeyguide.training.device import resolve_device, torch_state
 from honeyguide.training.weights import BuildModel, load_model

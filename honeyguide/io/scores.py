@@ -14,18 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from honeyguide.data.input_spec import InputSpec
+from honeyguide.data.model_inputs import TRUTH
 from honeyguide.errors import StoreError
 
 SCHEMA_VERSION = 1
 TREE = "events"
-TRUTH: dict[str, np.dtype[Any]] = {
-    "event_id": np.dtype(np.int64),
-    "weight": np.dtype(np.float64),
-    "label": np.dtype(np.int8),
-    "process": np.dtype(np.int16),
-    "generator": np.dtype(np.int16),
-    "signal_point": np.dtype(np.int16),
-}
 _NAMES = ("processes", "generators", "signal_points")
 
 Array = NDArray[Any]

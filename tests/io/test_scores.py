@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from honeyguide.data.model_inputs import TRUTH
 from honeyguide.errors import StoreError
-from honeyguide.io.scores import TRUTH, ScoresWriter, read_scores
+from honeyguide.io.scores import ScoresWriter, read_scores
 from tests.planted import make_spec
 
 

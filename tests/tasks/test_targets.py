@@ -32,3 +32,11 @@ def test_a_folder_that_stays_is_not_called_removed(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "rmtree", refused)
     with pytest.raises(StoreError, match="can't be removed"):
         target.remove()
+
+
+def test_the_state_of_a_task_that_was_not_done_is_removed_too(tmp_path):
+    target = FolderTarget(str(tmp_path / "out"))
+    target.checkpoint.mkdir()
+    (target.checkpoint / "state").write_text("half a training")
+    target.remove()
+    assert list(tmp_path.iterdir()) == []
