@@ -62,6 +62,14 @@ class Model(nn.Module, ABC):
         """Returns scores and latents; a family that can share the work between them overrides this."""
         return self.score(batch), self.latent(batch)
 
+    def inspect(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
+        """Returns what can be looked at inside the model, in evaluation mode; every family has ``latent``.
+
+        Where a family has them: ``mean`` and ``sigma`` of the posterior and a seeded draw from it before the flow,
+        ``start``, and after the flow, ``latent_draw``; the reconstructed ``objects`` and ``event``.
+        """
+        return {"latent": self.latent(batch)}
+
 
 def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
     """Returns the sum of the terms times their weights; the one place where weights are multiplied in.

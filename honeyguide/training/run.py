@@ -24,7 +24,7 @@ from honeyguide.training.metrics import MetricsLog
 from honeyguide.training.progress import SilentProgress, TrainingProgress
 from honeyguide.training.settings import TrainingSettings
 from honeyguide.training.stopping import StopRequest
-from honeyguide.training.weights import BuildModel, describe, write_description
+from honeyguide.training.weights import BuildModel, describe, save_weights, write_description
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def train(
     Args:
         inputs: Folder of model inputs; the events of all samples in its splits ``train`` and ``validation`` are used.
             Or one fold of it.
-        folder: Existing folder for ``best.safetensors``, ``last.safetensors``, ``model.json``, ``metrics.json``,
-            ``provenance.json`` and ``tensorboard/``.
+        folder: Existing folder for ``initial.safetensors``, ``best.safetensors``, ``last.safetensors``,
+            ``model.json``, ``metrics.json``, ``provenance.json`` and ``tensorboard/``.
         build_model: Makes the model from the input specification. Its terms and their weights are in its config.
         settings: How to train.
         seed: Seed of the weights, the order of events and the random draws.
@@ -96,6 +96,7 @@ def train(
     told = session.progress or SilentProgress()
     with torch_state(device=device, num_threads=settings.num_threads, seed=seed), told:
         model = build_model(read_spec(inputs.folder if isinstance(inputs, Fold) else inputs)).to(device)
+        save_weights(model.state_dict(), folder / "initial.safetensors")
         streams = _open_streams(inputs, settings, seed=seed, device=device)
         fold = [inputs.number, inputs.count] if isinstance(inputs, Fold) else None
         owner = {"seed": seed, "fold": fold, "num_events": [stream.num_events for stream in streams]}

@@ -18,6 +18,7 @@ from honeyguide.nn.model import Model
 
 DESCRIPTION = "model.json"
 BuildModel = Callable[[InputSpec], Model]
+Which = Literal["initial", "best", "last"]
 
 
 def save_weights(weights: Mapping[str, Tensor], path: Path) -> None:
@@ -57,13 +58,13 @@ def read_model_spec(folder: Path) -> InputSpec:
     return InputSpec.model_validate_json(json.dumps(read_description(folder)["spec"]))
 
 
-def load_model(folder: Path, build_model: BuildModel, *, which: Literal["best", "last"] = "best") -> Model:
+def load_model(folder: Path, build_model: BuildModel, *, which: Which = "best") -> Model:
     """Returns the trained model in ``folder``, in evaluation mode, on the CPU.
 
     Args:
         folder: What :func:`honeyguide.training.run.train` has written.
         build_model: Makes an untrained model of the same family and config from an input specification.
-        which: The weights of the best or of the last epoch.
+        which: The weights before the training, of the best or of the last epoch.
 
     Raises:
         StoreError: A file is missing or damaged.
