@@ -34,6 +34,7 @@ def _measure_one(network: str, root: bool, scale: float) -> dict[str, Any]:
     from honeyguide.data.streams import BatchStream
     from honeyguide.inference.run import infer
     from honeyguide.inference.settings import InferenceSettings
+    from honeyguide.training.latents import write_latent_gaussians
     from honeyguide.training.weights import save_weights, write_description
 
     torch.set_num_threads(1)
@@ -44,7 +45,9 @@ def _measure_one(network: str, root: bool, scale: float) -> dict[str, Any]:
         folder = Path(name)
         path = write_inputs(folder / "inputs", "test", num_events)
         model = build(read_spec(folder / "inputs")).eval()
-        save_weights(model.state_dict(), folder / "best.safetensors")
+        for which in ("best", "last"):
+            save_weights(model.state_dict(), folder / f"{which}.safetensors")
+        write_latent_gaussians(model, [ModelInputs.open(path)], folder, batch_size=settings.batch_size)
         write_description(model, folder)
         batch = next(BatchStream([ModelInputs.open(path)], batch_size=settings.batch_size).batches())
         num_batches = -(-num_events // len(batch))

@@ -18,13 +18,13 @@ class InferenceTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc
         law run InferenceTask --config quickstart
         law run InferenceTask --config quickstart --set inference.batch_size=8192 --workers 2
 
-    Outputs: ``scores.h5`` and ``scores.root`` (TTree ``events``): the total score and every term, latents, ids,
-    weights and truth of every test event.
+    Outputs: ``scores.h5`` and ``scores.root`` (TTree ``events``): the scores of every test event (``total``, its terms,
+    ``mahalanobis``: the distance from the training's background in the latent space), latents, ids, weights and truth.
     """
 
     sections: ClassVar[tuple[str, ...]] = (*TrainingParameters.sections, "inference")
     own_sections = ("inference",)
-    result_version = 1
+    result_version = 2
 
     def create_branch_map(self) -> list[tuple[int, str]]:
         """Returns (branch of the training, sample) for every sample that has test events."""

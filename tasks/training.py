@@ -73,15 +73,15 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
         law run TrainingTask --config quickstart --set "training.seeds=[1,2,3],model.latent_dim=8"
 
     Outputs: ``best.safetensors`` (lowest validation loss), ``last.safetensors`` and ``initial.safetensors`` (before the
-    first step), ``model.json`` (what to build),
-    ``metrics.json`` (every term at every epoch), ``provenance.json``, ``tensorboard/``.
+    first step), ``latent_gaussian.json`` (where the background lies in the latent space), ``model.json`` (what to
+    build), ``metrics.json`` (every term at every epoch), ``provenance.json``, ``tensorboard/``.
 
     A training that is killed, or ends itself at SIGTERM, leaves its state in a folder beside the output, and the next
     run goes on from there.
     """
 
     own_sections = ("model", "training")
-    result_version = 2
+    result_version = 3
 
     def create_branch_map(self) -> list[tuple[int, int | None]]:
         """Returns seeds and folds."""

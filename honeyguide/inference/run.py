@@ -17,10 +17,12 @@ from honeyguide.data.input_spec import InputSpec
 from honeyguide.data.model_inputs import TRUTH, ModelInputs, read_spec
 from honeyguide.data.streams import BatchStream, drop_pages
 from honeyguide.errors import ModelError
+from honeyguide.evaluation.latent import LatentGaussian
 from honeyguide.inference.settings import InferenceSettings
 from honeyguide.io.scores import ScoresWriter
 from honeyguide.nn.model import Model
 from honeyguide.training.device import resolve_device, torch_state
+from honeyguide.training.latents import read_latent_gaussian
 from honeyguide.training.weights import BuildModel, load_model
 
 BLOCK_ROWS = 16384  # events that are written together
@@ -52,6 +54,9 @@ def infer(
 ) -> InferenceResult:
     """Returns the summary of an inference, after writing ``scores.h5`` and ``scores.root``.
 
+    The scores are the model's and ``mahalanobis``: how far an event's latent vector is from those of the background
+    that the model was trained with, in units of their spread.
+
     Args:
         training: Folder that :func:`honeyguide.training.run.train` has written.
         inputs: A file of model inputs; ``spec.json`` is two folders above it. All its events are scored, in order.
@@ -72,7 +77,8 @@ def infer(
         _check_spec(spec, model.spec, inputs)
         source = ModelInputs.open(inputs)
         stream = BatchStream([source], batch_size=settings.batch_size, device=device)
-        blocks = _blocks(_outputs(model, stream))
+        gaussian = read_latent_gaussian(training, which=settings.weights)
+        blocks = _blocks(_outputs(model, stream, gaussian, draws=settings.draws))
         first_scores, first_latent = next(blocks)
         with ScoresWriter(
             folder,
@@ -91,14 +97,19 @@ def infer(
     return InferenceResult(len(source), len(source) / (time.perf_counter() - started))
 
 
-def _outputs(model: Model, stream: BatchStream) -> Iterator[tuple[dict[str, Array], Array]]:
+def _outputs(
+    model: Model, stream: BatchStream, gaussian: LatentGaussian | None, *, draws: int
+) -> Iterator[tuple[dict[str, Array], Array]]:
     with torch.inference_mode():
         for batch in stream.batches():
-            scores, latent = model.outputs(batch)
+            scores, latent = model.outputs(batch, draws=draws)
             # one transfer per batch instead of one per score
             packed = torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float().cpu().numpy()
             columns = {name: packed[:, column] for column, name in enumerate(scores)}
-            yield columns, packed[:, len(scores) :]
+            latents = packed[:, len(scores) :]
+            if gaussian is not None:
+                columns["mahalanobis"] = gaussian.mahalanobis(latents)
+            yield columns, latents
 
 
 def _blocks(parts: Iterator[tuple[dict[str, Array], Array]]) -> Iterator[tuple[dict[str, Array], Array]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from honeyguide.settings import Settings, insignificant
 
 
@@ -12,6 +14,9 @@ class InferenceSettings(Settings):
 
     weights: Literal["best", "last"] = "best"
     """Weights of the epoch with the lowest validation loss, or of the last epoch."""
+    draws: int = Field(0, ge=0)
+    """Draws from the posterior over which the scores of an event are averaged: always the same for an event. 0 for the
+    scores of the posterior's mean. Latent vectors, and so ``mahalanobis``, are those of the mean in any case."""
     root: bool = True
     """Write ``scores.root`` beside ``scores.h5``."""
     batch_size: int = insignificant(1024, gt=0, description="Most events in a batch.")

@@ -90,8 +90,19 @@ class Model(nn.Module, ABC):
     def latent(self, batch: Batch) -> Float[Tensor, "batch latent"]:
         """Returns where the events lie in the latent space."""
 
-    def outputs(self, batch: Batch) -> tuple[dict[str, Float[Tensor, " batch"]], Float[Tensor, "batch latent"]]:
-        """Returns scores and latents; a family that can share the work between them overrides this."""
+    def outputs(
+        self,
+        batch: Batch,
+        *,
+        draws: int = 0,  # noqa: ARG002  for those that draw
+    ) -> tuple[dict[str, Float[Tensor, " batch"]], Float[Tensor, "batch latent"]]:
+        """Returns scores and latents; a family that can share the work between them overrides this.
+
+        Args:
+            batch: The events.
+            draws: Average the scores over so many draws from the posterior, the same for an event in any batch; 0 for
+                the scores of :meth:`score`. A family that draws nothing has the same scores in any case.
+        """
         return self.score(batch), self.latent(batch)
 
     def inspect(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:

@@ -19,6 +19,7 @@ from honeyguide.nn.model import Model
 from honeyguide.settings import significant_values
 from honeyguide.training.checkpoint import Checkpoints
 from honeyguide.training.device import resident_bytes, resolve_device, torch_state
+from honeyguide.training.latents import write_latent_gaussians
 from honeyguide.training.loop import Surroundings, TrainingLoop
 from honeyguide.training.metrics import MetricsLog
 from honeyguide.training.progress import SilentProgress, TrainingProgress
@@ -79,7 +80,7 @@ def train(
         inputs: Folder of model inputs; the events of all samples in its splits ``train`` and ``validation`` are used.
             Or one fold of it.
         folder: Existing folder for ``initial.safetensors``, ``best.safetensors``, ``last.safetensors``,
-            ``model.json``, ``metrics.json``, ``provenance.json`` and ``tensorboard/``.
+            ``latent_gaussian.json``, ``model.json``, ``metrics.json``, ``provenance.json`` and ``tensorboard/``.
         build_model: Makes the model from the input specification. Its terms and their weights are in its config.
         settings: How to train.
         seed: Seed of the weights, the order of events and the random draws.
@@ -104,6 +105,7 @@ def train(
         with StopRequest(listen=checkpoints.enabled) as stop:
             around = Surroundings(told, checkpoints, stop)
             result = _fit(model, streams, folder, settings=settings, surroundings=around)
+        write_latent_gaussians(model, _open_sources(inputs)["train"], folder, batch_size=settings.batch_size)
         write_description(model, folder)
         about: dict[str, Any] = {
             "seed": seed,
@@ -156,10 +158,8 @@ def _checkpoints(
     )
 
 
-def _open_streams(
-    inputs: Path | Fold, settings: TrainingSettings, *, seed: int, device: torch.device
-) -> tuple[BatchStream, BatchStream]:
-    """Returns the shuffled stream of the events that train and the stream of those that validate."""
+def _open_sources(inputs: Path | Fold) -> dict[str, list[ModelInputs]]:
+    """Returns the events of ``train`` and of ``validation``."""
     folder = inputs.folder if isinstance(inputs, Fold) else inputs
     splits = {}
     for split in ("train", "validation"):
@@ -170,6 +170,14 @@ def _open_streams(
         raise DataError(
             "there are no training events", where=folder, hint="which samples of the dataset have split hash or train?"
         )
+    return splits
+
+
+def _open_streams(
+    inputs: Path | Fold, settings: TrainingSettings, *, seed: int, device: torch.device
+) -> tuple[BatchStream, BatchStream]:
+    """Returns the shuffled stream of the events that train and the stream of those that validate."""
+    splits = _open_sources(inputs)
     budget = resident_bytes(settings.resident_mb, device)
     streams = []
     for split, sources in splits.items():

@@ -140,10 +140,15 @@ class VAE(Model):
         encoded = self._encode(batch)
         return self._decodable(encoded.mean, encoded.hidden)[0]
 
-    def outputs(self, batch: Batch) -> tuple[dict[str, Float[Tensor, " batch"]], Float[Tensor, "batch latent"]]:
-        """Returns scores and latents from one pass."""
+    def outputs(
+        self, batch: Batch, *, draws: int = 0
+    ) -> tuple[dict[str, Float[Tensor, " batch"]], Float[Tensor, "batch latent"]]:
+        """Returns scores and latents from one pass through the encoder; latents are not averaged over draws."""
         decoded = self(batch)
         terms = self._terms(batch, decoded)
+        if draws and decoded.log_variance is not None:
+            drawn = [self._terms(batch, self._decode(batch, decoded, draw)) for draw in range(draws)]
+            terms = {name: torch.stack([values[name] for values in drawn]).mean(0) for name in terms}
         return {"total": weighted_sum(terms, self.config.terms), **terms}, decoded.latent
 
     def inspect(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:

@@ -72,7 +72,7 @@ def test_scores_are_those_of_the_model_event_by_event(trained, tmp_path, monkeyp
     with torch.inference_mode():
         batch = next(BatchStream([source], batch_size=10**6).batches())
         scores, latent = model.outputs(batch)
-    assert set(stored.scores) == {"total", "reconstruction", "kl"}
+    assert set(stored.scores) == {"total", "reconstruction", "kl", "mahalanobis"}
     for name, values in scores.items():
         np.testing.assert_allclose(stored.scores[name], values.numpy(), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(stored.latent, latent.numpy(), rtol=1e-4, atol=1e-5)
@@ -96,7 +96,14 @@ def test_root_file_holds_the_same_as_the_hdf5_file(trained, tmp_path, monkeypatc
     with uproot.open(tmp_path / "s" / "scores.root") as file:
         tree = file["events"]
         truth = ["event_id", "weight", "label", "process", "generator", "signal_point"]
-        assert set(tree.keys()) == {*truth, "score_total", "score_reconstruction", "score_kl", "latent"}
+        assert set(tree.keys()) == {
+            *truth,
+            "score_total",
+            "score_reconstruction",
+            "score_kl",
+            "score_mahalanobis",
+            "latent",
+        }
         assert tree["latent"].typename == "float[3]"
         columns = tree.arrays(library="np")
         assert file["signal_points"] == '["mass=3500"]'
@@ -150,8 +157,8 @@ def test_a_nan_score_names_the_event(trained, tmp_path):
         model = build(spec)
         outputs = model.outputs
 
-        def with_nan(batch):
-            scores, latent = outputs(batch)
+        def with_nan(batch, draws):
+            scores, latent = outputs(batch, draws=draws)
             return {**scores, "kl": scores["kl"].masked_fill(batch.event_id == 900_123, torch.nan)}, latent
 
         model.outputs = with_nan

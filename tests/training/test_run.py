@@ -241,7 +241,7 @@ def test_files_tell_what_was_done(inputs, tmp_path):
     run(inputs, tmp_path / "t", epochs=1, tensorboard=True)
     assert {path.name for path in (tmp_path / "t").iterdir()} == {
         "initial.safetensors", "best.safetensors", "last.safetensors",
-        "model.json", "metrics.json", "provenance.json", "tensorboard",
+        "latent_gaussian.json", "model.json", "metrics.json", "provenance.json", "tensorboard",
     }  # fmt: skip
     provenance = json.loads((tmp_path / "t/provenance.json").read_text())
     assert provenance["git"] == "abc"
