@@ -91,7 +91,7 @@ def test_scores_are_averages_over_the_draws_of_each_event(trained, tmp_path):
     np.testing.assert_allclose(
         three.scores["total"], three.scores["reconstruction"] + 0.1 * three.scores["kl"], rtol=1e-4
     )
-    assert not np.isclose(three.scores["reconstruction"], mean.scores["reconstruction"], rtol=1e-3).any()
+    assert np.isclose(three.scores["reconstruction"], mean.scores["reconstruction"], rtol=1e-3).mean() < 0.1
     np.testing.assert_array_equal(three.latent, mean.latent)
     np.testing.assert_array_equal(three.scores["mahalanobis"], mean.scores["mahalanobis"])
 
