@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from honeyguide.data.batch import Batch
 from honeyguide.errors import ConfigError, ModelError
@@ -26,13 +28,20 @@ class WeightedLoss:
         weights: Weight of each term.
         precision: Type of the network's matrix products; weights and their updates are float32 in any case.
         compiled: Whether to let torch compile the model's loss; where that can't be, a warning says so.
+        distributed: Whether gradients are averaged over the processes that train together.
 
     Raises:
         ConfigError: The device can't train in that precision.
     """
 
     def __init__(
-        self, model: Model, *, weights: Mapping[str, float], precision: Precision = "fp32", compiled: bool = False
+        self,
+        model: Model,
+        *,
+        weights: Mapping[str, float],
+        precision: Precision = "fp32",
+        compiled: bool = False,
+        distributed: bool = False,
     ) -> None:
         self.weights = dict(weights)
         self.device = next(model.parameters()).device
@@ -47,6 +56,14 @@ class WeightedLoss:
         self._function: Callable[[Batch], dict[str, Tensor]] = model.loss
         if compiled:
             self._function = _Compiled(model.loss)
+        self._wrapped: DistributedDataParallel | None = None
+        if distributed:
+            # looking for unused parameters keeps gradients in the same order in every step: otherwise DDP changes it
+            # after its first one, and the sums of a training that goes on after a break would be rounded differently
+            self._wrapped = DistributedDataParallel(
+                _Terms(model, self._function), gradient_as_bucket_view=True, find_unused_parameters=True
+            )
+            warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the mean of every term over the batch, and ``total``.
@@ -55,8 +72,9 @@ class WeightedLoss:
             ModelError: The terms are not those that have weights.
         """
         autocast = torch.autocast(self.device.type, self._type) if self._type else contextlib.nullcontext()
+        function = self._function if self._wrapped is None or not torch.is_grad_enabled() else self._wrapped
         with autocast:
-            terms = self._function(batch)
+            terms = function(batch)
         if set(terms) != set(self.weights):
             raise ModelError(
                 "the model's loss terms are not those of its config",
@@ -66,6 +84,24 @@ class WeightedLoss:
         if self._type is not None:
             terms = {name: value.float() for name, value in terms.items()}
         return {**terms, "total": weighted_sum(terms, self.weights)}
+
+    def without_exchange(self) -> AbstractContextManager[None]:
+        """Returns a context in which gradients stay in this process, to be averaged with those that are added later."""
+        exchange: AbstractContextManager[None] = contextlib.nullcontext()
+        return exchange if self._wrapped is None else self._wrapped.no_sync()
+
+
+class _Terms(nn.Module):
+    """A loss as the ``forward`` of a module, which is what DistributedDataParallel wraps."""
+
+    def __init__(self, model: Model, function: Callable[[Batch], dict[str, Tensor]]) -> None:
+        super().__init__()
+        self.model = model
+        self._function = function
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Returns the terms of a batch."""
+        return self._function(batch)
 
 
 class _Compiled:
