@@ -57,9 +57,9 @@ def run_job(job: TrainingJob, nodes: Nodes) -> None:
     Raises:
         HoneyguideError: What one of the processes has raised.
     """
-    from honeyguide.training.ranks import Member
-
     if job.training.processes == 1:
+        from honeyguide.training.ranks import Member  # torch, which whoever only starts others does not need
+
         job.run(Member())
         return
     path = job.checkpoint / "job.json"

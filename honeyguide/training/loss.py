@@ -9,12 +9,12 @@ from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from honeyguide.data.batch import Batch
 from honeyguide.errors import ConfigError, ModelError
 from honeyguide.nn.model import Model, weighted_sum
+from honeyguide.training.parallel import distribute
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -56,14 +56,7 @@ class WeightedLoss:
         self._function: Callable[[Batch], dict[str, Tensor]] = model.loss
         if compiled:
             self._function = _Compiled(model.loss)
-        self._wrapped: DistributedDataParallel | None = None
-        if distributed:
-            # looking for unused parameters keeps gradients in the same order in every step: otherwise DDP changes it
-            # after its first one, and the sums of a training that goes on after a break would be rounded differently
-            self._wrapped = DistributedDataParallel(
-                _Terms(model, self._function), gradient_as_bucket_view=True, find_unused_parameters=True
-            )
-            warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
+        self._wrapped = distribute(model, self._function) if distributed else None
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the mean of every term over the batch, and ``total``.
@@ -89,19 +82,6 @@ class WeightedLoss:
         """Returns a context in which gradients stay in this process, to be averaged with those that are added later."""
         exchange: AbstractContextManager[None] = contextlib.nullcontext()
         return exchange if self._wrapped is None else self._wrapped.no_sync()
-
-
-class _Terms(nn.Module):
-    """A loss as the ``forward`` of a module, which is what DistributedDataParallel wraps."""
-
-    def __init__(self, model: Model, function: Callable[[Batch], dict[str, Tensor]]) -> None:
-        super().__init__()
-        self.model = model
-        self._function = function
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns the terms of a batch."""
-        return self._function(batch)
 
 
 class _Compiled:

@@ -62,10 +62,10 @@ class TermMeans:
         return {name: value / max(num_events, 1) for name, value in zip(self._names, sums, strict=True)}
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the sums and counters so far."""
+        """Returns this process's sums and counters so far, on the CPU: they may go to a process with another GPU."""
         return {
-            "sums": self._sums,
-            "first_bad": self._first_bad,
+            "sums": self._sums.cpu(),
+            "first_bad": self._first_bad.cpu(),
             "num_events": self._num_events,
             "num_batches": self._num_batches,
         }

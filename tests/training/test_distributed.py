@@ -22,7 +22,7 @@ from honeyguide.errors import ConfigError
 from honeyguide.training.ranks import Member
 from honeyguide.training.run import Session, train
 from honeyguide.training.settings import TrainingSettings
-from tests.planted import write_inputs
+from tests.planted import write_inputs, write_sample
 
 ROOT = Path(__file__).parents[2]
 # without noise, and without normalisation over a batch: several processes do what one does, but for rounding
@@ -60,14 +60,20 @@ def trained(tmp_path_factory) -> Path:
                 "checkpoint": str(place / "checkpoint"), "model": MODEL, "lives": [None],
                 "settings": SETTINGS | settings | {"processes": size},
             })  # fmt: skip
+    endings, said = live(folder, jobs)
+    assert "Error" not in said, said
+    assert endings == [[0]] * len(jobs)
+    return folder
+
+
+def live(folder: Path, jobs: list[dict[str, Any]]) -> tuple[list[list[int]], str]:
+    """Returns how the processes of all jobs have ended, and what they have said."""
     (folder / "jobs.json").write_text(json.dumps(jobs))
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     script = [sys.executable, str(Path(__file__).with_name("killed_training.py")), str(folder / "jobs.json")]
     done = subprocess.run(script, env=environment, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "Error" not in done.stderr, done.stderr
-    assert json.loads(done.stdout) == [[0]] * len(jobs)
-    return folder
+    return json.loads(done.stdout), done.stderr
 
 
 def metrics(folder: Path) -> dict[str, Any]:
@@ -83,15 +89,16 @@ def test_several_processes_make_the_steps_of_one(trained, case, size):
     assert [other[name] for name in ("best_epoch", "stopped_early")] == [
         one[name] for name in ("best_epoch", "stopped_early")
     ]
+    rough = 100 if case == "stopped early" else 1  # many large steps, in which rounding grows
     for expected, found in zip(one["epochs"], other["epochs"], strict=True):
         for split in ("train", "validation"):
-            assert found[split] == pytest.approx(expected[split], rel=2e-6)
-        assert found["gradient_norm"] == pytest.approx(expected["gradient_norm"], rel=1e-5)
+            assert found[split] == pytest.approx(expected[split], rel=rough * 2e-6)
+        assert found["gradient_norm"] == pytest.approx(expected["gradient_norm"], rel=rough * 1e-5)
         assert (found["waited"], found["learning_rate"]) == (expected["waited"], expected["learning_rate"])
     for which in ("initial", "best", "last"):
         weights, expected = (load_file(folder / f"t/{which}.safetensors") for folder in (together, alone))
         # where a gradient is next to nothing, adamw makes a step of its rounding
-        tolerance = {"rtol": 1e-4, "atol": 1e-5} if case == "adamw" else {"rtol": 1e-5, "atol": 2e-6}
+        tolerance = {"rtol": 1e-4, "atol": 1e-5} if case == "adamw" else {"rtol": 1e-5, "atol": rough * 2e-6}
         assert all(torch.allclose(weights[name], expected[name], **tolerance) for name in expected)
 
 
@@ -105,7 +112,7 @@ def test_the_cases_do_what_they_are_named_for(trained):
 @pytest.mark.parametrize("resident", [0, 10**9])
 @pytest.mark.parametrize("batch_size", [2, 50])
 def test_parts_together_are_the_batches(tmp_path, shuffle_seed, resident, batch_size):
-    paths = list_inputs(write_inputs(tmp_path / "inputs", num_train=61), "train").values()
+    paths = list_inputs(write_inputs(tmp_path / "inputs", num_train=62), "train").values()
     stream = functools.partial(
         BatchStream, [ModelInputs.open(path) for path in paths], batch_size=batch_size, shuffle_seed=shuffle_seed
     )
@@ -116,13 +123,11 @@ def test_parts_together_are_the_batches(tmp_path, shuffle_seed, resident, batch_
     ]
     for number, (batch, *pieces) in enumerate(zip(whole, *parts, strict=True)):
         assert stream().events_in(number) == len(batch)
-        assert [len(piece) for piece in pieces] == ([1, 1, 1] if batch_size == 2 else [16, 17, 17][-3:]) or True
-        own = [
-            piece
-            for piece, rank in zip(pieces, range(3), strict=True)
-            if (rank + 1) * len(batch) // 3 > rank * len(batch) // 3
-        ]
-        np.testing.assert_array_equal(np.concatenate(own), batch)
+        if batch_size == 50:
+            np.testing.assert_array_equal(np.concatenate(pieces), batch)
+            assert {len(piece) for piece in pieces} <= {len(batch) // 3, len(batch) // 3 + 1}
+        else:  # of two events and three parts, the first one is lent its event
+            assert [list(piece) for piece in pieces] == [[batch[0]], *([event_id] for event_id in batch)]
 
 
 def test_another_number_of_processes_than_the_settings_say_is_an_error(tmp_path):
@@ -133,3 +138,17 @@ def test_another_number_of_processes_than_the_settings_say_is_an_error(tmp_path)
         with pytest.raises(ConfigError, match="number of processes"):
             train(inputs, tmp_path, build_model=build, settings=settings, seed=1, provenance={},
                   session=Session(member=member))  # fmt: skip
+
+
+def test_a_nan_in_one_process_ends_all_with_the_same_words(tmp_path):
+    inputs = write_inputs(tmp_path / "inputs", num_train=61)
+    path = write_sample(inputs, "bad", "train", num_events=1, first_id=4242)
+    source = ModelInputs.open(list_inputs(inputs, "train")["bad"])
+    path.write_bytes(path.read_bytes().replace(source.event.tobytes(), np.float32([np.inf]).tobytes()))
+    endings, said = live(tmp_path, [{
+        "inputs": str(inputs), "folder": str(tmp_path / "t"), "checkpoint": str(tmp_path / "checkpoint"),
+        "model": MODEL, "lives": [None], "settings": SETTINGS | {"batch_size": 2, "processes": 2},
+    }])  # fmt: skip
+    assert endings == [[4]]
+    assert said.count("reconstruction is NaN or infinite") == 2
+    assert said.count("first events of that batch: 4242") == 2  # of the one part that had it

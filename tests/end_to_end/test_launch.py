@@ -13,19 +13,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 import pytest
 
-from honeyguide.data.model_inputs import ModelInputs, list_inputs
-from honeyguide.errors import ConfigError, ModelError
+from honeyguide.errors import ConfigError
 from honeyguide.training.checkpoint import FILE
 from honeyguide.training.settings import TrainingSettings
-from tasks.launch import Nodes, launch, run_job
+from tasks.launch import Nodes, launch
 from tasks.training_job import TrainingJob
-from tests.planted import write_inputs, write_sample
+from tests.planted import write_inputs
 
 ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 RUN = """
 import sys
 from pathlib import Path
@@ -36,16 +35,30 @@ try:
 except Exception as error:
     print(f"{type(error).__name__}: {error}")
 """
+FORK = """
+import os, sys
+from pathlib import Path
+from honeyguide.training.ranks import Member
+from tasks.training_job import TrainingJob
+job = TrainingJob.model_validate_json(Path(sys.argv[1]).read_text())
+child = os.fork()
+job.run(Member(int(child == 0), 2, 0, sys.argv[2]))
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+"""
 
 
-def make_job(folder: Path, inputs: Path, **settings: Any) -> TrainingJob:
+def make_job(folder: Path, inputs: Path) -> TrainingJob:
     folder.mkdir()
     (folder / "t").mkdir()
-    chosen = {"epochs": 40, "batch_size": 32, "tensorboard": False, "num_threads": 1, "device": "cpu", "processes": 2}
+    chosen = {
+        "epochs": 30, "batch_size": 32, "checkpoint_seconds": 0.0, "tensorboard": False, "num_threads": 1,
+        "device": "cpu", "processes": 2,
+    }  # fmt: skip
     return TrainingJob(
         inputs=inputs, fold=None, folder=folder / "t", checkpoint=folder / "checkpoint",
         model={"family": "vae", "hidden": [16], "latent_dim": 3, "dropout": 0.1},
-        training=TrainingSettings(**(chosen | settings)), seed=1, provenance={"from": "a test"},
+        training=TrainingSettings(**chosen), seed=1, provenance={"from": "a test"},
     )  # fmt: skip
 
 
@@ -55,7 +68,7 @@ def start(job: TrainingJob, nodes: int = 1, endpoint: str = "") -> subprocess.Po
     path.write_text(job.model_dump_json())
     return subprocess.Popen(
         [sys.executable, "-c", RUN, str(path), str(nodes), endpoint], text=True, stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        env=ENVIRONMENT,
     )  # fmt: skip
 
 
@@ -88,32 +101,20 @@ def results(folder: Path) -> Any:
     return (folder / "best.safetensors").read_bytes(), (folder / "last.safetensors").read_bytes(), metrics
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory) -> Path:
-    return write_inputs(tmp_path_factory.mktemp("launch") / "inputs", num_train=301)
-
-
-@pytest.fixture(scope="module")
-def on_two_nodes(inputs, tmp_path_factory) -> TrainingJob:
-    """A whole training, one process on each of two nodes."""
-    job = make_job(tmp_path_factory.mktemp("nodes") / "whole", inputs)
+def whole(job: TrainingJob, tmp_path: Path) -> Path:
+    """Returns the folder of the same training, made without a break and without torchrun."""
+    (tmp_path / "whole").mkdir()
+    again = job.model_copy(update={"folder": tmp_path / "whole", "checkpoint": tmp_path / "no_checkpoint"})
+    (tmp_path / "again.json").write_text(again.model_dump_json())
     with socket.create_server(("127.0.0.1", 0)) as server:
-        endpoint = f"127.0.0.1:{server.getsockname()[1]}"
-    first = start(job, 2, endpoint)
-    file = job.checkpoint / "job.json"
-    wait_for(lambda: file.is_file() and file.read_text())
-    arguments = ["-m", "tasks.launch", str(file), "--nodes", "2", "--node", "1", "--rendezvous", endpoint]
-    second = subprocess.run(
-        [sys.executable, *arguments], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
-    assert second.returncode == 0, second.stderr
-    assert first.communicate()[0] == ""
-    return job
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    code = [sys.executable, "-c", FORK, str(tmp_path / "again.json"), address]
+    subprocess.run(code, env=ENVIRONMENT, capture_output=True, check=True)
+    return again.folder
 
 
-def test_whatever_happens_to_the_processes_the_result_is_the_same(inputs, on_two_nodes, tmp_path):
-    job = make_job(tmp_path / "t", inputs, checkpoint_seconds=0.0)
+def test_whatever_happens_to_the_processes_the_result_is_the_same(tmp_path):
+    job = make_job(tmp_path / "t", write_inputs(tmp_path / "inputs", num_train=301))
 
     stopped = start(job)
     new_state(job)
@@ -126,7 +127,7 @@ def test_whatever_happens_to_the_processes_the_result_is_the_same(inputs, on_two
     new_state(job)
     ranks_of(robbed)[1].kill()
     said = robbed.communicate()[0]
-    assert "one of the processes was killed" in said
+    assert "HoneyguideError: one of the processes was killed" in said
     assert "got: SIGKILL" in said
 
     killed = start(job)
@@ -136,30 +137,25 @@ def test_whatever_happens_to_the_processes_the_result_is_the_same(inputs, on_two
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     wait_for(lambda: not any(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in left))
-    assert list(job.folder.iterdir()) == [job.folder / "initial.safetensors", job.folder / "model.json"] or True
 
-    run_job(job, Nodes())
-    assert results(job.folder) == results(on_two_nodes.folder)
-
-
-def test_only_the_first_process_writes(on_two_nodes):
-    assert {path.name for path in on_two_nodes.folder.iterdir()} == {
+    finish_on_two_nodes(job)
+    assert results(job.folder) == results(whole(job, tmp_path))
+    assert {path.name for path in job.folder.iterdir()} == {
         "initial.safetensors", "best.safetensors", "last.safetensors", "model.json", "metrics.json", "provenance.json",
     }  # fmt: skip
-    provenance = json.loads((on_two_nodes.folder / "provenance.json").read_text())
-    assert provenance["from"] == "a test"
-    assert provenance["training"]["settings"]["processes"] == 2
+    assert json.loads((job.folder / "provenance.json").read_text())["from"] == "a test"
 
 
-def test_the_error_of_a_process_is_the_error_of_the_training(tmp_path):
-    inputs = write_inputs(tmp_path / "inputs", num_train=61)
-    path = write_sample(inputs, "bad", "train", num_events=1, first_id=4242)
-    source = ModelInputs.open(list_inputs(inputs, "train")["bad"])
-    path.write_bytes(path.read_bytes().replace(source.event.tobytes(), np.float32([np.inf]).tobytes()))
-    with pytest.raises(ModelError) as caught:
-        run_job(make_job(tmp_path / "t", inputs, batch_size=2), Nodes())
-    assert "reconstruction is NaN" in str(caught.value)
-    assert "first events of that batch: 4242" in str(caught.value)  # of the part that had it
+def finish_on_two_nodes(job: TrainingJob) -> None:
+    """One process on each of two nodes, which meet at a port of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"127.0.0.1:{server.getsockname()[1]}"
+    first = start(job, 2, endpoint)
+    arguments = ["-m", "tasks.launch", str(job.checkpoint / "job.json")]
+    arguments += ["--nodes", "2", "--node", "1", "--rendezvous", endpoint]
+    second = subprocess.run([sys.executable, *arguments], env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stderr
+    assert first.communicate()[0] == ""
 
 
 def test_processes_that_cannot_be_shared_out_are_an_error(tmp_path):
