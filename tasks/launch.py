@@ -57,7 +57,7 @@ def run_job(job: TrainingJob, nodes: Nodes) -> None:
     Raises:
         HoneyguideError: What one of the processes has raised.
     """
-    if job.training.processes == 1:
+    if job.training.processes == nodes.count == 1:
         from honeyguide.training.ranks import Member  # torch, which whoever only starts others does not need
 
         job.run(Member())
@@ -77,7 +77,7 @@ def launch(job: Path, *, processes: int, nodes: Nodes) -> None:
         nodes: The nodes.
 
     Raises:
-        ConfigError: The processes can't be shared out evenly.
+        ConfigError: The processes can't be shared out evenly, or the nodes can't meet.
         StoppedError: This process got SIGTERM; the checkpoint has all that was done.
         HoneyguideError: What one of the processes has raised.
     """
@@ -87,6 +87,10 @@ def launch(job: Path, *, processes: int, nodes: Nodes) -> None:
             where="training.processes",
             got=processes,
             allowed=f"a multiple of the number of nodes, {nodes.count}",
+        )
+    if nodes.count > 1 and not re.fullmatch(r".+:\d+", nodes.endpoint):
+        raise ConfigError(
+            "several nodes need a place to meet", where="--rendezvous", got=nodes.endpoint, allowed="host:port"
         )
     here = processes // nodes.count
     if nodes.number == 0:

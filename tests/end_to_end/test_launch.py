@@ -158,6 +158,14 @@ def finish_on_two_nodes(job: TrainingJob) -> None:
     assert first.communicate()[0] == ""
 
 
-def test_processes_that_cannot_be_shared_out_are_an_error(tmp_path):
-    with pytest.raises(ConfigError, match="multiple of the number of nodes, 2"):
-        launch(tmp_path / "job.json", processes=3, nodes=Nodes(2, 0, "localhost:1"))
+@pytest.mark.parametrize(
+    ("processes", "endpoint", "named"),
+    [
+        (3, "localhost:1", "multiple of the number of nodes, 2"),
+        (4, "", "--rendezvous"),
+        (4, "localhost", "--rendezvous"),
+    ],
+)
+def test_nodes_that_cannot_work_together_are_an_error(tmp_path, processes, endpoint, named):
+    with pytest.raises(ConfigError, match=named):
+        launch(tmp_path / "job.json", processes=processes, nodes=Nodes(2, 0, endpoint))
