@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("conversion", "preprocessing", "training", "inference", "startup")
+STAGES = ("conversion", "preprocessing", "training", "distributed", "inference", "startup")
 WITHOUT_SCALE = ("startup",)
 PACKAGES = ("numpy", "numba", "h5py", "hdf5plugin", "torch", "law", "luigi", "polars")
 

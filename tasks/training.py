@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import law
 import luigi
 
-import models
 from honeyguide.training.stopping import StoppedError
 from tasks.base import HoneyguideTask
+from tasks.launch import Nodes, run_job
 from tasks.preprocessing import PreprocessTask
-
-if TYPE_CHECKING:
-    from honeyguide.data.folds import Fold
+from tasks.training_job import TrainingJob
 
 
 class TrainingParameters(HoneyguideTask):
@@ -76,9 +73,23 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
     first step), ``latent_gaussian.json`` (where the background lies in the latent space), ``model.json`` (what to
     build), ``metrics.json`` (every term at every epoch), ``provenance.json``, ``tensorboard/``.
 
+    With ``training.processes`` above 1, torchrun starts that many processes, on this node or, with ``--nodes``, spread
+    over several; the others each run ``python -m tasks.launch <output>.checkpoint/job.json --node 1 ...``.
+
     A training that is killed, or ends itself at SIGTERM, leaves its state in a folder beside the output, and the next
     run goes on from there.
     """
+
+    nodes = luigi.IntParameter(
+        default=1,
+        significant=False,
+        description="machines over which training.processes are spread; no result depends on it; default: 1",
+    )
+    rendezvous = luigi.Parameter(
+        default="",
+        significant=False,
+        description="host:port of this machine, where the processes of several nodes meet; default: none",
+    )
 
     own_sections = ("model", "training")
     result_version = 3
@@ -107,31 +118,26 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
         part = {} if fold is None else {"fold": fold}
         return {**identity, "seed": seed, **part, "inputs": self.requires().digest}
 
-    def events(self) -> Path | Fold:
-        """Returns the model inputs, or the branch's fold of them."""
-        from honeyguide.data.folds import Fold
-
-        folder, (_, fold) = self.input().folder, self.branch_data
-        count = self.experiment.settings.training.folds
-        return folder if count is None else Fold(folder, fold, count)
+    def job(self, folder: Path) -> TrainingJob:
+        """Returns the branch's training, which writes to ``folder``."""
+        settings, (seed, fold) = self.experiment.settings, self.branch_data
+        return TrainingJob(
+            inputs=self.input().folder,
+            fold=None if fold is None else (fold, settings.training.folds),
+            folder=folder,
+            checkpoint=self.output().checkpoint,
+            model=settings.model.model_dump(mode="json"),
+            training=settings.training,
+            seed=seed,
+            provenance=self.provenance(),
+        )
 
     def run(self) -> None:
-        """Trains with the branch's seed."""
-        from honeyguide.training.progress import TerminalProgress
-        from honeyguide.training.run import Session, train
-
-        settings, checkpoint = self.experiment.settings, self.output().checkpoint
+        """Trains with the branch's seed, in one process or in several."""
+        nodes = Nodes(self.nodes, endpoint=self.rendezvous)
         with self.write_output() as folder, _last_if_stopped():
-            train(
-                self.events(),
-                folder,
-                build_model=functools.partial(models.build, settings.model),
-                settings=settings.training,
-                seed=self.branch_data[0],
-                provenance=self.provenance(),
-                session=Session(progress=TerminalProgress(), checkpoint=checkpoint),
-            )
-        shutil.rmtree(checkpoint, ignore_errors=True)
+            run_job(self.job(folder), nodes)
+        shutil.rmtree(self.output().checkpoint, ignore_errors=True)
 
 
 @contextlib.contextmanager

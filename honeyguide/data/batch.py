@@ -34,6 +34,21 @@ class Batch:
     def __len__(self) -> int:
         return len(self.event_id)
 
+    def rows(self, low: int, high: int) -> Batch:
+        """Returns the events from ``low`` up to ``high``, without a copy."""
+        return Batch(**{f.name: getattr(self, f.name)[low:high] for f in fields(self)})
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Returns the batch on another device."""
         return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)})
+
+
+def part_of(num_events: int, part: tuple[int, int]) -> tuple[int, int]:
+    """Returns the first and the last event (exclusive) of a part of ``num_events``.
+
+    Args:
+        num_events: How many there are in all.
+        part: Number of the part, from 0, and number of parts; their sizes differ by one event at most.
+    """
+    number, count = part
+    return number * num_events // count, (number + 1) * num_events // count

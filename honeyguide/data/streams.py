@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from honeyguide.data.batch import Batch
+from honeyguide.data.batch import Batch, part_of
 from honeyguide.data.event_weights import EventWeights
 from honeyguide.data.model_inputs import ModelInputs
 
@@ -50,6 +50,10 @@ class BatchStream:
         shuffle_seed: Seed of the order; None keeps the order of the sources.
         resident_bytes: Keep the events on the device if they take no more than this.
         event_weights: What ``Batch.weight`` holds; 1 for every event if not given.
+        part: Which part of every batch to yield, from 0, and of how many (one for each process that trains). Whatever
+            the number of parts, together they are the same batches. All events are read, and kept if they fit: the
+            order mixes them anew in every epoch. Of a batch with fewer events than parts, those who get none are lent
+            the batch's first event.
     """
 
     def __init__(
@@ -61,7 +65,9 @@ class BatchStream:
         shuffle_seed: int | None = None,
         resident_bytes: int = 0,
         event_weights: EventWeights | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
+        self._part = part
         self._sources = [source for source in sources if len(source)]
         self._device = torch.device(device)
         self._seed = shuffle_seed
@@ -94,6 +100,10 @@ class BatchStream:
         """Returns how many events of an epoch come before its batch number ``batch``."""
         return int(self._edges[batch])
 
+    def events_in(self, batch: int) -> int:
+        """Returns how many events the batch number ``batch`` has, all parts together."""
+        return int(self._edges[batch + 1] - self._edges[batch])
+
     def batches(self, epoch: int = 0, *, first: int = 0) -> Iterator[Batch]:
         """Yields the batches of an epoch, from batch number ``first`` on."""
         chunks = self._chunks
@@ -122,7 +132,7 @@ class BatchStream:
         number = pool * self._batches_per_pool
         start = self._edges[number]
         limits = [
-            (int(self._edges[batch] - start), int(self._edges[batch + 1] - start))
+            self._own(int(self._edges[batch] - start), int(self._edges[batch + 1] - start))
             for batch in range(max(first, number), min(number + self._batches_per_pool, len(self)))
         ]
         if self._seed is None:  # consecutive rows: no copy is needed
@@ -131,10 +141,17 @@ class BatchStream:
                 yield Batch(**{name: tensor[offset + low : offset + high] for name, tensor in tensors.items()})
             return
         order = np.random.default_rng([self._seed, epoch, pool + 1]).permutation(positions)
-        index = torch.from_numpy(order).to(self._device)
+        index = torch.from_numpy(order)
+        if self._device.type == "cuda":
+            index = index.pin_memory().to(self._device, non_blocking=True)  # from other memory it waits for the GPU
         for low, high in limits:
             rows = index[low:high]
             yield Batch(**{name: tensor.index_select(0, rows) for name, tensor in tensors.items()})
+
+    def _own(self, low: int, high: int) -> tuple[int, int]:
+        """Returns the limits of this part of the rows from ``low`` to ``high``."""
+        first, last = part_of(high - low, self._part)
+        return (low + first, low + last) if last > first else (low, low + 1)
 
     def _rows_of_pool(self, chunks: NDArray[np.int64], pool: int) -> NDArray[np.int64]:
         """Returns (source, start, stop) of every piece of the pool, shape (num_pieces, 3)."""

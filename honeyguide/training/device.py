@@ -13,14 +13,20 @@ from honeyguide.errors import ConfigError
 _CPU_RESIDENT = 2**30
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, *, local_rank: int = 0) -> torch.device:
     """Returns the device that ``name`` stands for; ``auto`` is a GPU where there is one, else the CPU.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        local_rank: Number of this process on its node; others than the first get the GPU of that number.
 
     Raises:
         ConfigError: There is no such device, or it is not in this machine.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and local_rank:
+        name = f"cuda:{local_rank}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -20,6 +20,7 @@ from honeyguide.training.early_stopping import BestWeights
 from honeyguide.training.loss import WeightedLoss
 from honeyguide.training.metrics import MetricsLog
 from honeyguide.training.progress import TrainingProgress
+from honeyguide.training.ranks import Ranks
 from honeyguide.training.settings import TrainingSettings
 from honeyguide.training.step import Stepper
 from honeyguide.training.stopping import StoppedError, StopRequest
@@ -40,6 +41,11 @@ class Surroundings:
     progress: TrainingProgress
     checkpoints: Checkpoints
     stop: StopRequest
+
+    def stopping(self, ranks: Ranks) -> bool:
+        """Returns whether any process was asked to stop; all must ask at the same time."""
+        (stopping,) = ranks.any(self.stop.requested)
+        return stopping
 
 
 @dataclass
@@ -68,6 +74,8 @@ class TrainingLoop:
         log: Collects the epochs.
         settings: How to train.
         surroundings: Progress, checkpoints, signals.
+        ranks: The processes that train together. Each has its part of the batches and its random numbers; weights,
+            means and decisions are the same in all.
     """
 
     def __init__(
@@ -78,14 +86,20 @@ class TrainingLoop:
         *,
         settings: TrainingSettings,
         surroundings: Surroundings,
+        ranks: Ranks,
     ) -> None:
         self._model = model
+        self._ranks = ranks
         self._train_stream, self._validation_stream = streams
         self._log = log
         self._settings = settings
         self._around = surroundings
         self._loss = WeightedLoss(
-            model, weights=model.config.terms, precision=settings.precision, compiled=settings.compile
+            model,
+            weights=model.config.terms,
+            precision=settings.precision,
+            compiled=settings.compile,
+            distributed=ranks.size > 1,
         )
         self._annealing = Annealing(
             settings.annealing,
@@ -93,7 +107,7 @@ class TrainingLoop:
             num_epochs=settings.epochs,
             patience=settings.early_stopping_patience,
         )
-        self._stepper = Stepper(model, self._loss, settings, steps_per_epoch=len(self._train_stream))
+        self._stepper = Stepper(model, self._loss, settings, steps_per_epoch=len(self._train_stream), ranks=ranks)
         self.best = BestWeights(settings.early_stopping_patience, settings.min_delta)
         self._at = Position(learning_rate=self._stepper.learning_rate)
         self._means = self._new_means("gradient_norm")
@@ -105,7 +119,7 @@ class TrainingLoop:
             StoppedError: It was asked to stop; the checkpoint has all that was done.
             ModelError: A term is NaN or infinite.
         """
-        state = self._around.checkpoints.read()
+        state = self._ranks.from_first(self._around.checkpoints.read)
         if state is not None:
             self.load_state_dict(state)
         num_events = self._train_stream.num_events
@@ -132,12 +146,14 @@ class TrainingLoop:
         around, stream, at = self._around, self._train_stream, self._at
         started = time.perf_counter() - at.seconds
         for batch in stream.batches(at.epoch, first=at.step):
-            self._means.add(self._stepper.step(batch), len(batch))
+            num_events = stream.events_in(at.step)
+            self._means.add(self._stepper.step(batch, num_events), self._ranks.num_own(num_events))
             at.step += 1
-            around.progress.batch(len(batch))
-            if around.stop.requested or around.checkpoints.due():
+            around.progress.batch(num_events)
+            stopping, due = self._ranks.any(around.stop.requested, around.checkpoints.due())
+            if stopping or due:
                 at.seconds = time.perf_counter() - started
-                self._checkpoint()
+                self._checkpoint(stopping=stopping)
         at.seconds = time.perf_counter() - started
         self._check_finite(self._means, stream, split="training")
 
@@ -146,13 +162,13 @@ class TrainingLoop:
         at, random = self._at, random_state(self._loss.device)
         values, self._loss.values = self._loss.values, self._model.validation_weights | self._model.annealable
         with self._stepper.averaged():
-            validated = self._validate()
-            if not self._around.stop.requested:
-                monitored = (validated or trained)["total"]
+            validated, stopping = self._validate()
+            monitored = (validated or trained)["total"]
+            if not stopping:
                 self.best.update(at.epoch, monitored, self._model)
-        if self._around.stop.requested:  # perhaps in the midst of the validation: it is made again
+        if stopping:  # perhaps in the midst of the validation: it is made again
             set_random_state(random, self._loss.device)
-            self._checkpoint()
+            self._checkpoint(stopping=True)
         self._stepper.schedule.after_epoch(monitored)
         record = {
             "epoch": at.epoch,
@@ -169,35 +185,36 @@ class TrainingLoop:
         self._around.progress.epoch(record)
         self._at = Position(epoch=at.epoch + 1, learning_rate=self._stepper.learning_rate)
         self._means = self._new_means("gradient_norm")
-        if not self._finished and self._around.checkpoints.due(epoch=at.epoch):
+        (due,) = self._ranks.any(self._around.checkpoints.due(epoch=at.epoch))
+        if due and not self._finished:
             self._checkpoint()
 
-    def _validate(self) -> dict[str, float] | None:
+    def _validate(self) -> tuple[dict[str, float] | None, bool]:
         """Returns the mean of every term and of their weighted sum over the validation split, None where it is empty.
 
-        A request to stop ends it early.
+        Second is whether to stop: a request ends the validation early, without means.
         """
-        if not self._validation_stream.num_events:
-            return None
+        stream, means = self._validation_stream, self._new_means()
         self._model.eval()
-        means = self._new_means()
+        self._ranks.take_from_first(self._model.buffers())  # running means of normalisations differ by now
         with torch.inference_mode():
-            for batch in self._validation_stream.batches():
-                if self._around.stop.requested:
-                    return None
-                means.add(self._loss(batch), len(batch))
-        self._check_finite(means, self._validation_stream, split="validation")
-        return means.read()
+            for number, batch in enumerate(stream.batches()):
+                if self._around.stopping(self._ranks):
+                    return None, True
+                means.add(self._loss(batch), self._ranks.num_own(stream.events_in(number)))
+        self._check_finite(means, stream, split="validation")
+        return means.read() if stream.num_events else None, self._around.stopping(self._ranks)
 
     def _new_means(self, *further: str) -> TermMeans:
-        return TermMeans([*self._loss.weights, "total", *further], self._loss.device)
+        return TermMeans([*self._loss.weights, "total", *further], self._loss.device, self._ranks)
 
     def _check_finite(self, means: TermMeans, stream: BatchStream, *, split: str) -> None:
         fault = means.first_non_finite()
         if fault is None:
             return
         order = self._at.epoch if split == "training" else 0
-        ids = next(stream.batches(order, first=fault.batch)).event_id[:5].tolist()
+        own = next(stream.batches(order, first=fault.batch)).event_id[:5].tolist() if fault.is_own else []
+        ids = [event_id for part in self._ranks.gather(own) for event_id in part][:5]
         raise ModelError(
             f"the training has diverged: {fault.name.replace('_', ' ')} is NaN or infinite",
             where=f"epoch {self._at.epoch + 1}, {split} batch {fault.batch + 1}",
@@ -205,11 +222,11 @@ class TrainingLoop:
             hint="a lower training.learning_rate, training.gradient_clip, or a scaler that bounds the inputs",
         )
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, *, stopping: bool = False) -> None:
         """Writes the state; where it was asked for, this is the end of this process's work."""
         self._check_finite(self._means, self._train_stream, split="training")
         self._around.checkpoints.write(self.state_dict())
-        if self._around.stop.requested:
+        if stopping:
             raise StoppedError(
                 "the training was asked to stop (SIGTERM)",
                 where=f"epoch {self._at.epoch + 1}, after {self._at.step} of {len(self._train_stream)} steps",
@@ -217,15 +234,15 @@ class TrainingLoop:
             )
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns everything that the rest of the training depends on, as nested mappings."""
+        """Returns everything that the rest of the training depends on, of all processes, as nested mappings."""
+        own = {"means": self._means.state_dict(), "random": random_state(self._loss.device)}
         return {
             "position": vars(self._at),
             "model": self._model.state_dict(),
             "stepper": self._stepper.state_dict(),
             "best": self.best.state_dict(),
-            "means": self._means.state_dict(),
             "epochs": self._log.epochs,
-            "random": random_state(self._loss.device),
+            "ranks": self._ranks.gather(own),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -234,7 +251,8 @@ class TrainingLoop:
         self._model.load_state_dict(state["model"])
         self._stepper.load_state_dict(state["stepper"])
         self.best.load_state_dict(state["best"])
-        self._means.load_state_dict(state["means"])
+        own = state["ranks"][self._ranks.rank]
+        self._means.load_state_dict(own["means"])
         for record in state["epochs"]:
             self._log.add(record)
-        set_random_state(state["random"], self._loss.device)
+        set_random_state(own["random"], self._loss.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from honeyguide.data.batch import Batch
 from honeyguide.errors import ConfigError, ModelError
 from honeyguide.nn.model import Model, weighted_sum
+from honeyguide.training.parallel import distribute
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -26,13 +28,20 @@ class WeightedLoss:
         weights: Weight of each term.
         precision: Type of the network's matrix products; weights and their updates are float32 in any case.
         compiled: Whether to let torch compile the model's loss; where that can't be, a warning says so.
+        distributed: Whether gradients are averaged over the processes that train together.
 
     Raises:
         ConfigError: The device can't train in that precision.
     """
 
     def __init__(
-        self, model: Model, *, weights: Mapping[str, float], precision: Precision = "fp32", compiled: bool = False
+        self,
+        model: Model,
+        *,
+        weights: Mapping[str, float],
+        precision: Precision = "fp32",
+        compiled: bool = False,
+        distributed: bool = False,
     ) -> None:
         self.weights = dict(weights)
         self._model = model
@@ -49,6 +58,7 @@ class WeightedLoss:
         self._function: Callable[[Batch], dict[str, Tensor]] = model.loss
         if compiled:
             self._function = _Compiled(model.loss)
+        self._wrapped = distribute(model, self._function) if distributed else None
 
     @property
     def values(self) -> dict[str, float]:
@@ -68,8 +78,9 @@ class WeightedLoss:
             ModelError: The terms are not those that have weights.
         """
         autocast = torch.autocast(self.device.type, self._type) if self._type else contextlib.nullcontext()
+        function = self._function if self._wrapped is None or not torch.is_grad_enabled() else self._wrapped
         with autocast:
-            terms = self._function(batch)
+            terms = function(batch)
         if set(terms) != set(self.weights):
             raise ModelError(
                 "the model's loss terms are not those of its config",
@@ -79,6 +90,11 @@ class WeightedLoss:
         if self._type is not None:
             terms = {name: value.float() for name, value in terms.items()}
         return {**terms, "total": weighted_sum(terms, self.weights)}
+
+    def without_exchange(self) -> AbstractContextManager[None]:
+        """Returns a context in which gradients stay in this process, to be averaged with those that are added later."""
+        exchange: AbstractContextManager[None] = contextlib.nullcontext()
+        return exchange if self._wrapped is None else self._wrapped.no_sync()
 
 
 class _Compiled:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from honeyguide.training.latents import write_latent_gaussians
 from honeyguide.training.loop import Surroundings, TrainingLoop
 from honeyguide.training.metrics import MetricsLog
 from honeyguide.training.progress import SilentProgress, TrainingProgress
+from honeyguide.training.ranks import Member, Ranks, meet
 from honeyguide.training.settings import TrainingSettings
 from honeyguide.training.stopping import StopRequest
 from honeyguide.training.weights import BuildModel, describe, save_weights, write_description
@@ -56,10 +57,13 @@ class Session:
         checkpoint: Folder for the state of an unfinished training, to be removed by whoever gave it once the training's
             files are safe. A training that finds a state there goes on from it, on a CPU to the same weights to the
             last bit. With it, SIGTERM ends a training after its present step, and not without a checkpoint.
+        member: Which of the ``settings.processes`` that train together this one is; all of them call :func:`train` with
+            the same arguments otherwise, and the first one writes the files.
     """
 
     progress: TrainingProgress | None = None
     checkpoint: Path | None = None
+    member: Member = field(default_factory=Member)
 
 
 def train(
@@ -74,7 +78,12 @@ def train(
 ) -> TrainingResult:
     """Returns the summary of a training, after writing its files.
 
-    On a CPU, with the same number of threads, the same seed gives the same weights to the last bit.
+    On a CPU, with the same numbers of threads and processes, the same seed gives the same weights to the last bit.
+
+    Several processes make the steps that one makes, but for rounding and for what is drawn at random: each takes its
+    part of every batch (of training and validation), gradients are averaged over all events, and so are the means that
+    decide when to stop. Batch normalisation in training sees a process's own part; its running means are the first
+    process's.
 
     Args:
         inputs: Folder of model inputs; the events of all samples in its splits ``train`` and ``validation`` are used.
@@ -89,24 +98,34 @@ def train(
 
     Raises:
         DataError: There are no training events.
+        ConfigError: There are more or fewer processes than the settings say, or a device is missing.
         ModelError: A term is NaN or infinite, or not the one that the config names.
         StoppedError: The process got SIGTERM; the checkpoint has all that was done.
         StoreError: The checkpoint is of another training, or can't be written.
     """
-    device, session = resolve_device(settings.device), session or Session()
+    session = session or Session()
+    member = session.member
+    device = resolve_device(settings.device, local_rank=member.local_rank)
     told = session.progress or SilentProgress()
-    with torch_state(device=device, num_threads=settings.num_threads, seed=seed), told:
+    with (
+        torch_state(device=device, num_threads=settings.num_threads, seed=seed),
+        meet(member, device=device, size=settings.processes) as ranks,
+        told,
+    ):
         model = build_model(read_spec(inputs.folder if isinstance(inputs, Fold) else inputs)).to(device)
-        save_weights(model.state_dict(), folder / "initial.safetensors")
-        streams = _open_streams(inputs, settings, seed=seed, device=device)
+        if ranks.is_first:
+            save_weights(model.state_dict(), folder / "initial.safetensors")
+            write_description(model, folder)
+        ranks.seed_own_draws(seed)
+        streams = _open_streams(inputs, settings, seed=seed, device=device, part=ranks.part)
         fold = [inputs.number, inputs.count] if isinstance(inputs, Fold) else None
         owner = {"seed": seed, "fold": fold, "num_events": [stream.num_events for stream in streams]}
-        checkpoints = _checkpoints(session.checkpoint, model, settings, owner)
-        with StopRequest(listen=checkpoints.enabled) as stop:
+        checkpoints = _checkpoints(session.checkpoint if ranks.is_first else None, model, settings, owner)
+        with StopRequest(listen=session.checkpoint is not None) as stop:
             around = Surroundings(told, checkpoints, stop)
-            result = _fit(model, streams, folder, settings=settings, surroundings=around)
-        write_latent_gaussians(model, _open_sources(inputs)["train"], folder, batch_size=settings.batch_size)
-        write_description(model, folder)
+            result = _fit(model, streams, folder, settings=settings, surroundings=around, ranks=ranks)
+        if ranks.is_first:
+            write_latent_gaussians(model, _open_sources(inputs)["train"], folder, batch_size=settings.batch_size)
         about: dict[str, Any] = {
             "seed": seed,
             "fold": fold,
@@ -121,7 +140,8 @@ def train(
         "resident": streams[0].is_resident,
         "result": vars(result),
     }
-    (folder / "provenance.json").write_text(json.dumps({**provenance, "training": about}, indent=1))
+    if ranks.is_first:
+        (folder / "provenance.json").write_text(json.dumps({**provenance, "training": about}, indent=1))
     return result
 
 
@@ -132,15 +152,18 @@ def _fit(
     *,
     settings: TrainingSettings,
     surroundings: Surroundings,
+    ranks: Ranks,
 ) -> TrainingResult:
-    """Trains, and writes weights and metrics."""
-    with MetricsLog(folder, weights=model.config.terms | model.annealable, tensorboard=settings.tensorboard) as log:
-        loop = TrainingLoop(model, streams, log, settings=settings, surroundings=surroundings)
+    """Trains, and writes weights and metrics in the first process."""
+    tensorboard, weights = settings.tensorboard and ranks.is_first, model.config.terms | model.annealable
+    with MetricsLog(folder, weights=weights, tensorboard=tensorboard) as log:
+        loop = TrainingLoop(model, streams, log, settings=settings, surroundings=surroundings, ranks=ranks)
         loop.run()
         best = loop.best
-        monitored = "validation" if streams[1].num_events else "train"
-        log.close(best_epoch=best.epoch, stopped_early=best.exhausted, monitored=monitored)
-    loop.save_weights(folder)
+        if ranks.is_first:
+            monitored = "validation" if streams[1].num_events else "train"
+            log.close(best_epoch=best.epoch, stopped_early=best.exhausted, monitored=monitored)
+            loop.save_weights(folder)
     return TrainingResult(best.epoch, best.loss, len(log.epochs), best.exhausted, log.events_per_second)
 
 
@@ -174,7 +197,7 @@ def _open_sources(inputs: Path | Fold) -> dict[str, list[ModelInputs]]:
 
 
 def _open_streams(
-    inputs: Path | Fold, settings: TrainingSettings, *, seed: int, device: torch.device
+    inputs: Path | Fold, settings: TrainingSettings, *, seed: int, device: torch.device, part: tuple[int, int]
 ) -> tuple[BatchStream, BatchStream]:
     """Returns the shuffled stream of the events that train and the stream of those that validate."""
     splits = _open_sources(inputs)
@@ -189,6 +212,7 @@ def _open_streams(
             shuffle_seed=seed if is_training else None,
             resident_bytes=budget,
             event_weights=make_event_weights(settings.event_weights, sources),
+            part=part,
         )
         budget -= stream.num_bytes if stream.is_resident else 0
         streams.append(stream)

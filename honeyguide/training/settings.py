@@ -16,7 +16,7 @@ class TrainingSettings(Settings):
     epochs: int = Field(50, gt=0)
     """Most passes over the training split."""
     batch_size: int = Field(256, gt=0)
-    """Most events in a batch; the batches of an epoch differ by one event at most."""
+    """Most events in a batch, of all processes together; the batches of an epoch differ by one event at most."""
     accumulate: int = Field(1, gt=0)
     """Batches whose gradients make one step together: as a batch that many times larger, in the memory of one."""
     learning_rate: float = Field(1e-3, gt=0)
@@ -72,6 +72,10 @@ class TrainingSettings(Settings):
     folds: int | None = Field(None, ge=2)
     """Train this many times per seed, each with another part of the training and validation events for validation:
     every event validates once. Scalers are still those of the training split. Null for the splits as they are."""
+    processes: int = Field(1, gt=0)
+    """Processes that train one model together, over all nodes. Each takes its part of every batch, on a GPU of its own
+    where there are GPUs. They make the steps that one process makes, but for rounding, for what is drawn at random and
+    for batch normalisation, which sees a process's own part."""
     device: str = insignificant("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1, ...")
     num_threads: int | None = insignificant(None, gt=0, description="CPU threads of torch; null for torch's choice.")
     resident_mb: int | None = insignificant(

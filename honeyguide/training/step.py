@@ -6,7 +6,6 @@ import contextlib
 import itertools
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from honeyguide.nn.model import Model
 from honeyguide.training.averaging import AveragedWeights
 from honeyguide.training.loss import WeightedLoss
 from honeyguide.training.optimizers import Lookahead, make_optimizer, restore_optimizer
+from honeyguide.training.ranks import Ranks
 from honeyguide.training.schedules import make_schedule
 from honeyguide.training.settings import TrainingSettings
 
@@ -32,10 +32,20 @@ class Stepper:
         loss: The loss of a batch.
         settings: How to train.
         steps_per_epoch: Number of steps in an epoch.
+        ranks: The processes that make the steps together.
     """
 
-    def __init__(self, model: Model, loss: WeightedLoss, settings: TrainingSettings, *, steps_per_epoch: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        loss: WeightedLoss,
+        settings: TrainingSettings,
+        *,
+        steps_per_epoch: int,
+        ranks: Ranks,
+    ) -> None:
         self._loss = loss
+        self._ranks = ranks
         self._parameters = list(model.parameters())
         self._accumulate = settings.accumulate
         self._clip = settings.gradient_clip
@@ -57,10 +67,15 @@ class Stepper:
         rate: float = self.optimizer.param_groups[0]["lr"]
         return rate
 
-    def step(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns every term, their sum as ``total`` and ``gradient_norm``, after changing the weights."""
+    def step(self, batch: Batch, num_events: int) -> dict[str, Tensor]:
+        """Returns every term, their sum as ``total`` and ``gradient_norm``, after changing the weights.
+
+        Args:
+            batch: This process's part of the batch; the terms are the means of this part.
+            num_events: Events in the whole batch, of which the weights follow the gradient.
+        """
         self.optimizer.zero_grad(set_to_none=True)
-        terms = self._backward(batch)
+        terms = self._backward(batch, num_events)
         self._scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.get_total_norm([p.grad for p in self._parameters if p.grad is not None])
         if self._clip is not None:
@@ -75,16 +90,21 @@ class Stepper:
         self.schedule.after_step()
         return {**terms, "gradient_norm": norm}
 
-    def _backward(self, batch: Batch) -> dict[str, Tensor]:
-        """Returns the terms of the whole batch; the gradients are those of the whole batch, too."""
+    def _backward(self, batch: Batch, num_events: int) -> dict[str, Tensor]:
+        """Returns the terms of this process's events; the gradients are those of the whole batch."""
+        size, own = self._ranks.size, self._ranks.num_own(num_events)
         sums: dict[str, Tensor] = {}
-        for part in split_batch(batch, self._accumulate):
-            terms = self._loss(part)
-            if len(part) < len(batch):
-                share = len(part) / len(batch)
-                terms = {name: share * value for name, value in terms.items()}
-            self._scaler.scale(terms["total"]).backward()  # type: ignore[no-untyped-call]
-            sums = {name: value.detach() + sums[name] if sums else value.detach() for name, value in terms.items()}
+        # as many parts in every process, even where one has an event less
+        parts = split_batch(batch, min(self._accumulate, max(1, num_events // size)))
+        for number, part in enumerate(parts, start=1):
+            # gradients are averaged over the processes, so each one's events count by their number; a lent one does not
+            share = min(len(part), own) * size / num_events
+            with contextlib.nullcontext() if number == len(parts) else self._loss.without_exchange():
+                terms = self._loss(part)
+                self._scaler.scale(_times(terms["total"], share)).backward()  # type: ignore[no-untyped-call]
+            for name, value in terms.items():
+                term = _times(value.detach(), len(part) / len(batch))
+                sums[name] = term + sums[name] if number > 1 else term
         return sums
 
     def averaged(self) -> AbstractContextManager[None]:
@@ -110,13 +130,14 @@ class Stepper:
         return {name: part for name, part in parts.items() if part is not None}
 
 
+def _times(value: Tensor, share: float) -> Tensor:
+    return value if share == 1 else share * value
+
+
 def split_batch(batch: Batch, number: int) -> list[Batch]:
     """Returns the batch in at most ``number`` consecutive parts of equal size within one event, none of them empty."""
     number = min(number, len(batch))
     if number <= 1:
         return [batch]
     edges = [part * len(batch) // number for part in range(number + 1)]
-    return [
-        Batch(**{f.name: getattr(batch, f.name)[low:high] for f in fields(batch)})
-        for low, high in itertools.pairwise(edges)
-    ]
+    return list(itertools.starmap(batch.rows, itertools.pairwise(edges)))

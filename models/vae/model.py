@@ -237,12 +237,12 @@ class VAE(Model):
         """Returns a term that is no property of single events."""
         if name == "supervised_contrastive":
             value = supervised_contrastive(
-                latent, batch.generator, temperature=self.contrastive_temperature, across_ranks=self.training
+                latent, batch.generator, temperature=self.contrastive_temperature, across_ranks=True
             )
             return weighted_mean(value, batch.weight)
         if name == "ntxent":
             first, second = self._views(batch)
-            value = ntxent(first, second, temperature=self.contrastive_temperature, across_ranks=self.training)
+            value = ntxent(first, second, temperature=self.contrastive_temperature, across_ranks=True)
             return weighted_mean(value, batch.weight)
         if name == "adversary":
             return weighted_mean(
@@ -255,7 +255,7 @@ class VAE(Model):
                 num_generators=len(self.spec.generators),
                 # a distribution has no negative weights; events that have are left out of the comparison
                 weight=batch.weight.clamp(min=0),
-                across_ranks=self.training,
+                across_ranks=True,
             )
         weights = [weight for name, weight in self.named_parameters() if not name.startswith("adversary.")]
         return l1_norm(weights) if name == "l1" else squared_l2_norm(weights)

@@ -192,6 +192,8 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
         ("label", "mine", {"ROCCurveTask"}),
         ("overlay", "other: training.epochs=3", {"ROCCurveTask"}),
         ("n_threads", 2, set()),
+        ("nodes", 2, set()),
+        ("rendezvous", "node0:29500", set()),
         ("workflow", "local", set()),
     ],
 )
@@ -202,7 +204,7 @@ def test_every_parameter_changes_the_paths_that_it_should(parameter: str, value:
 
 def test_every_parameter_is_covered_above() -> None:
     covered = {"config", "set", "dataset_version", "training_version", "epochs", "batch_size", "label", "overlay"}
-    covered |= {"n_threads", "model_name", "workflow"}
+    covered |= {"n_threads", "model_name", "nodes", "rendezvous", "workflow"}
     own = {
         name
         for task in TASKS.values()

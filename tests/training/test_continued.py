@@ -69,6 +69,11 @@ CASES: dict[str, tuple[dict[str, Any], list[Any]]] = {
             ("SIGTERM", "epoch", 1),
         ],
     ),
+    "two processes": (
+        RICH | {"checkpoint_seconds": 0, "processes": 2},
+        [*seeded_places(3, 2), ("SIGTERM", "step", 3), ("SIGTERM", "validation", 2), ("SIGKILL", "write", 2)],
+    ),
+    "three processes": ({"checkpoint_seconds": 0, "processes": 3}, seeded_places(4, 3)),
 }  # fmt: skip
 
 

@@ -13,7 +13,8 @@ import models
 from honeyguide.data import streams
 from honeyguide.data.model_inputs import ModelInputs, list_inputs
 from honeyguide.data.streams import BatchStream
-from honeyguide.training.run import train
+from honeyguide.training.progress import SilentProgress
+from honeyguide.training.run import Session, train
 from honeyguide.training.settings import TrainingSettings
 from tests.planted import write_inputs
 
@@ -29,6 +30,40 @@ def test_batches_are_those_of_the_cpu(tmp_path, monkeypatch, resident):
     for one, other in zip(expected.batches(3), found.batches(3), strict=True):
         assert other.objects.is_cuda
         assert all(torch.equal(value, getattr(other, name).cpu()) for name, value in vars(one).items())
+
+
+class Strict(SilentProgress):
+    """Makes everything in the midst of an epoch an error that waits for the GPU."""
+
+    def __init__(self, num_steps: int) -> None:
+        self._left = num_steps
+
+    def batch(self, _: int) -> None:
+        """Is strict from the first step, which sets things up, to the last."""
+        self._left -= 1
+        torch.cuda.set_sync_debug_mode("error" if self._left > 0 else "default")
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"resident_mb": 0}, {"gradient_clip": 1.0, "ema_decay": 0.9, "accumulate": 2}]
+)
+def test_no_step_waits_for_the_gpu(tmp_path, monkeypatch, settings):
+    monkeypatch.setattr(streams, "POOL_BYTES", 10_000)
+    inputs = write_inputs(tmp_path / "inputs")
+    config = models.parse({"family": "vae", "hidden": [16], "latent_dim": 3})
+    (tmp_path / "t").mkdir()
+    steps = -(-600 // (64 * settings.get("accumulate", 1)))
+    train(
+        inputs,
+        tmp_path / "t",
+        build_model=functools.partial(models.build, config),
+        settings=TrainingSettings(
+            **({"epochs": 1, "batch_size": 64, "device": "cuda", "tensorboard": False} | settings)
+        ),
+        seed=1,
+        provenance={},
+        session=Session(progress=Strict(steps)),
+    )
 
 
 def test_training_follows_the_cpu(tmp_path):

@@ -1,0 +1,59 @@
+"""One training as plain values, which any process can be given in a file."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+import models
+from honeyguide.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from honeyguide.training.ranks import Member
+
+
+class TrainingJob(BaseModel):
+    """What :func:`honeyguide.training.run.train` is told.
+
+    Attributes:
+        inputs: Folder of model inputs.
+        fold: Number of the fold that validates and number of folds; None for the splits as they are.
+        folder: Where the files of the training go.
+        checkpoint: Folder for the state of the unfinished training.
+        model: Config of the model.
+        training: How to train.
+        seed: Seed of the weights, the order of events and the random draws.
+        provenance: What led here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inputs: Path
+    fold: tuple[int, int] | None
+    folder: Path
+    checkpoint: Path
+    model: dict[str, Any]
+    training: TrainingSettings
+    seed: int
+    provenance: dict[str, Any]
+
+    def run(self, member: Member) -> None:
+        """Trains in this process, which is one of those that train together; the first one says how it goes."""
+        from honeyguide.data.folds import Fold
+        from honeyguide.training.progress import TerminalProgress
+        from honeyguide.training.run import Session, train
+
+        train(
+            self.inputs if self.fold is None else Fold(self.inputs, *self.fold),
+            self.folder,
+            build_model=functools.partial(models.build, models.parse(self.model)),
+            settings=self.training,
+            seed=self.seed,
+            provenance=self.provenance,
+            session=Session(
+                progress=None if member.rank else TerminalProgress(), checkpoint=self.checkpoint, member=member
+            ),
+        )
