@@ -35,7 +35,8 @@ table { border-collapse: collapse; font-size: .86rem; width: 100%; overflow-wrap
 caption { text-align: left; font-weight: 600; padding: 8px 10px; }
 th, td { padding: 4px 10px; text-align: right; border-top: 1px solid var(--line); font-variant-numeric: tabular-nums;
   white-space: nowrap; }
-th { background: var(--box); } th:first-child, td:first-child, td.text { text-align: left; }
+th { background: var(--box); white-space: normal; } .text, :is(th, td):first-child { text-align: left; }
+@media (max-width: 500px) { figure { margin: 0 -8px; padding: 8px 4px; } figure > :not(img) { padding: 0 6px; } }
 @media print { nav { display: none; } figure, .table, .box { break-inside: avoid; } body { font-size: 11pt; }
   .plots { grid-template-columns: 1fr 1fr; } .table { overflow: visible; } td, th { white-space: normal; } }
 """
@@ -110,7 +111,11 @@ def _figure(plot: Plot, image: bytes) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    texts = [any(isinstance(row[place], str) for row in table.rows) for place in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col" class="{"text" if text else "number"}">{escape(column)}</th>'
+        for column, text in zip(table.columns, texts, strict=True)
+    )
     rows = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in table.rows)
     return (
         f'<div class="table" tabindex="0"><table><caption>{escape(table.title)}</caption>'

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from honeyguide.diagnostics import training
+from honeyguide.diagnostics import latent, projections, quality, sigma, training
 from honeyguide.diagnostics.context import Context
 from honeyguide.diagnostics.section import Section
 
-SECTIONS: tuple[Callable[[Context], Section], ...] = (training.section,)
+SECTIONS: tuple[Callable[[Context], Section], ...] = (
+    quality.section,
+    training.section,
+    latent.section,
+    projections.section,
+    sigma.section,
+)

@@ -78,7 +78,7 @@ def _term_plot(epochs: Sequence[Mapping[str, Any]], term: str, best: int) -> Plo
     figure = epochs_figure(lines, axis=f"{term} (mean per event)", best_epoch=best)
     what = "The weighted sum of all terms" if term == "total" else f"The term {term}, before its weight,"
     caption = f"{what} averaged over the events of each epoch. The dotted line is the epoch whose weights are used."
-    return Plot(slug("training", term), f"{term} per epoch", caption, figure)
+    return Plot(slug("training", term), f"{term[0].upper()}{term[1:]} per epoch", caption, figure)
 
 
 def _plot(name: str, lines: Mapping[str, Sequence[float | None]], axis: str, best: int) -> Plot:
@@ -98,11 +98,11 @@ def _weights(epochs: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None
 
 def _table(epochs: Sequence[Mapping[str, Any]], best: int) -> Table:
     shown = {"first": epochs[0], "best": epochs[best], "last": epochs[-1]}
+    kinds = ("train", "validation")
     rows = []
     for term in epochs[0]["train"]:
         row: list[str | float | int | None] = [term]
-        for record in shown.values():
-            row += [record["train"][term], (record["validation"] or {}).get(term)]
+        row += [(record[kind] or {}).get(term) for kind in kinds for record in shown.values()]
         rows.append(tuple(row))
-    columns = ("term", *(f"{name} epoch, {kind}" for name in shown for kind in ("training", "validation")))
+    columns = ("term", *(f"{kind}, {name}" for kind in kinds for name in shown))
     return Table("Terms in the first, the best and the last epoch", columns, tuple(rows))

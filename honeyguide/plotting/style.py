@@ -41,6 +41,8 @@ COLOURS = (
     "#5ec4c8",
 )
 """Distinguishable with colour-vision deficiencies, after Petroff, arXiv:2107.02270."""
+PANEL = (6.8, 5.4)
+"""Size of one of many figures on a page, in inches: small, so that the letters are large."""
 DASHES = ("-", "--", ":", "-.")
 GREY = "0.88"
 
