@@ -54,7 +54,8 @@ def event_features(events: Events) -> dict[str, Floats]:
     """Returns numbers per event, (num_events,) each; NaN where an event has no object.
 
     The objects of one event are not independent of each other, and a test that takes them so finds differences where
-    there are none: so for each column this is the value of the leading object, and the mean over the event's objects.
+    there are none: so for each column this is the value of the leading object, and the mean over the event's objects
+    (of a category the mean alone, its share of the objects).
     """
     inputs, spec = events.inputs, events.spec
     mask = inputs.mask
@@ -64,10 +65,12 @@ def event_features(events: Events) -> dict[str, Floats]:
         means = np.where(mask[:, :, None], inputs.objects, 0).sum(1, dtype=np.float64) / count[:, None]
     leading = np.where(mask[:, :1], inputs.objects[:, 0], np.nan)
     for index, column in enumerate(spec.columns):
-        single = spec.num_objects == 1
-        features[column.name if single else f"{column.name}, leading"] = leading[:, index].astype(np.float64)
-        if not single:
-            features[f"{column.name}, mean"] = means[:, index]
+        if spec.num_objects == 1:
+            features[column.name] = leading[:, index].astype(np.float64)
+            continue
+        if column.kind != "category":
+            features[f"{column.name}, leading"] = leading[:, index].astype(np.float64)
+        features[f"{column.name}, mean"] = means[:, index]
     for index, column in enumerate(spec.event_columns):
         features[f"event {column.name}"] = inputs.event[:, index].astype(np.float64)
     if spec.num_objects > 1:

@@ -41,7 +41,8 @@ def section(context: Context) -> Section:
 def finite_rows(seen: Mapping[str, NDArray[np.float32]]) -> NDArray[np.bool_]:
     """Returns for which events all that describes their place in the latent space is finite."""
     keys = [key for key in ("latent", "mean", "sigma", "start", "latent_draw") if key in seen]
-    return np.logical_and.reduce([np.isfinite(seen[key]).all(axis=1) for key in keys], axis=0)
+    finite: NDArray[np.bool_] = np.isfinite(np.concatenate([seen[key] for key in keys], axis=1)).all(axis=1)
+    return finite
 
 
 def collapse_warnings(dimensions: Dimensions) -> tuple[str, ...]:

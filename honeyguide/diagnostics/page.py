@@ -8,6 +8,7 @@ from html import escape
 
 from honeyguide.diagnostics.section import Cell, Plot, Section, Table
 
+LONG_TABLE = 15  # rows; longer ones are folded
 STYLE = """
 :root { color-scheme: light dark; --text: #1b1f24; --soft: #57606a; --back: #fff; --box: #f4f6f8; --line: #d5dbe1;
   --link: #1f5fa8; --warn: #8a4b00; --warn-back: #fff4e0; --good: #1d6b41; --good-back: #e8f6ee; }
@@ -30,6 +31,7 @@ figure { margin: 0; padding: 12px; background: var(--box); border: 1px solid var
   max-width: 720px; min-width: 0; }
 figure img { width: 100%; height: auto; display: block; background: #fff; border-radius: 3px; }
 figcaption { font-size: .88rem; color: var(--soft); margin-top: 8px; }
+details { margin: 12px 0; } summary { cursor: pointer; font-weight: 600; font-size: .92rem; }
 .table { overflow-x: auto; margin: 12px 0; border: 1px solid var(--line); border-radius: 6px; max-width: 100%; }
 table { border-collapse: collapse; font-size: .86rem; width: 100%; overflow-wrap: normal; }
 caption { text-align: left; font-weight: 600; padding: 8px 10px; }
@@ -117,10 +119,14 @@ def _table(table: Table) -> str:
         for column, text in zip(table.columns, texts, strict=True)
     )
     rows = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in table.rows)
-    return (
-        f'<div class="table" tabindex="0"><table><caption>{escape(table.title)}</caption>'
+    title = escape(table.title)
+    body = (
+        f'<div class="table" tabindex="0" role="region" aria-label="{title}"><table><caption>{title}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+    if len(table.rows) <= LONG_TABLE:
+        return body
+    return f"<details><summary>{title} ({len(table.rows)} rows)</summary>{body}</details>"
 
 
 def _cell(cell: Cell) -> str:

@@ -34,12 +34,14 @@ class View:
 
     Attributes:
         weights: ``trained`` or ``initial``.
+        words: What it is called.
         key: What it is, a key of ``Model.inspect``.
         values: (num_events, latent).
     """
 
     weights: str
     key: str
+    words: str
     values: NDArray[np.float32]
 
 
@@ -87,15 +89,15 @@ def distinct_views(
     trained: Mapping[str, NDArray[np.float32]], initial: Mapping[str, NDArray[np.float32]]
 ) -> Iterator[View]:
     """Yields every representation of the trained model that is unlike those before, then one of the untrained."""
-    seen: list[NDArray[np.float32]] = []
-    for key in ("start", "latent_draw", "mean", "latent"):
-        values = trained.get(key)
-        if values is None or (key == "latent" and seen) or any(np.array_equal(values, other) for other in seen):
-            continue
-        seen.append(values)
-        yield View("trained", key, values)
-    key = "latent_draw" if "latent_draw" in initial else "latent"
-    yield View("initial", key, initial[key])
+    keys = [key for key in ("start", "latent_draw", "mean") if key in trained] if "sigma" in trained else ["latent"]
+    words = dict(WORDS)
+    if "start" in keys and np.array_equal(trained["start"], trained["latent_draw"]):  # nothing lies between them
+        keys.remove("start")
+        words["latent_draw"] = "draws from the posterior"
+    for key in keys:
+        yield View("trained", key, words[key], trained[key])
+    key = "latent_draw" if "latent_draw" in keys else keys[-1]
+    yield View("initial", key, words[key], initial[key])
 
 
 def _plots(
@@ -120,8 +122,8 @@ def _plots(
             labels={name: signal_label(name) for name in rows},
             title=f"{trained} network, {split} events",
         )
-        title = f"{METHODS[method]} of the {WORDS[view.key]}, {trained}, {split} events by {colouring}"
-        caption = f"{METHODS[method]} of the {WORDS[view.key]} of the {trained} network; one point is "
+        title = f"{METHODS[method]} of the {view.words}, {trained}, {split} events by {colouring}"
+        caption = f"{METHODS[method]} of the {view.words} of the {trained} network; one point is "
         caption += f"one event. Pale: the events of the map that are not {split} events."
         name = f"projection_{method}_{view.weights}_{view.key}_{split}"
         yield Plot(name, title, caption, figure)

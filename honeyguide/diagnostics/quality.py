@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from honeyguide.data.input_spec import InputSpec
 from honeyguide.data.splits import SPLITS
 from honeyguide.diagnostics.census import (
     Census,
@@ -53,7 +54,9 @@ def section(context: Context) -> Section:
     }
     plots = (*_drift_plots(found), *_worst_plot(context, features, found["generators"]))
     tables = (_samples_table(census), _columns_table(census, quantiles, names))
-    return Section(NAME, TITLE, _text(census, found), data, plots, tables, _warnings(census, names, found["splits"]))
+    return Section(
+        NAME, TITLE, _text(census, found), data, plots, tables, _warnings(census, events.spec, found["splits"])
+    )
 
 
 def split_pairs(events: Events) -> Iterator[tuple[tuple[str, Bools], tuple[str, Bools]]]:
@@ -93,8 +96,9 @@ def _text(census: Mapping[Key, Census], found: Mapping[str, Found]) -> str:
     return text
 
 
-def _warnings(census: Mapping[Key, Census], names: tuple[str, ...], splits: Found) -> tuple[str, ...]:
-    warnings = []
+def _warnings(census: Mapping[Key, Census], spec: InputSpec, splits: Found) -> tuple[str, ...]:
+    names, warnings = column_names(spec), []
+    rare = {column.name for column in spec.columns if column.kind == "category"}  # a category may be absent
     for (sample, split), counted in census.items():
         bad = counted.num_nan + counted.num_infinite
         if bad.any():
@@ -102,7 +106,7 @@ def _warnings(census: Mapping[Key, Census], names: tuple[str, ...], splits: Foun
             warnings.append(f"{int(bad.sum())} inputs of {sample} ({split}) are NaN or infinite: {columns}.")
         if counted.num_empty:
             warnings.append(f"{counted.num_empty} events of {sample} ({split}) have no objects.")
-    constant = constant_columns(census, names)
+    constant = [name for name in constant_columns(census, names) if name not in rare]
     if constant:
         warnings.append(f"The same value in all training events: {', '.join(constant)}.")
     repeated = {key: number for key, number in num_repeated(census).items() if number}

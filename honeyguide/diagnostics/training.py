@@ -34,12 +34,14 @@ def section(context: Context) -> Section:
         f"{len(epochs)} epochs, {told}; the best weights are those of epoch {best + 1} "
         f"(lowest total of the {metrics['monitored']} events)."
     )
+    if best == len(epochs) - 1 and not metrics["stopped_early"]:
+        text += " The last epoch is the best one: a longer training (training.epochs) may find a lower loss."
     data = {key: metrics[key] for key in ("best_epoch", "stopped_early", "monitored")} | {"epochs": epochs}
     return Section(NAME, TITLE, text, data, tuple(plots), (_table(epochs, best),), warnings(metrics))
 
 
 def warnings(metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns what is wrong with a training: numbers that are not finite, over-training, or one that was cut off."""
+    """Returns what is wrong with a training: numbers that are not finite, or over-training."""
     epochs, best = metrics["epochs"], metrics["best_epoch"]
     found = []
     bad = [record["epoch"] + 1 for record in epochs if not _finite(record)]
@@ -56,8 +58,6 @@ def warnings(metrics: Mapping[str, Any]) -> tuple[str, ...]:
                 f"training events fell by {fallen_since:.3g}. The best weights are used; more data, dropout or a "
                 "smaller model would help."
             )
-    if best == len(epochs) - 1 and not metrics["stopped_early"] and len(epochs) > 1:
-        found.append("The last epoch is the best one: a longer training (training.epochs) would find a lower loss.")
     return tuple(found)
 
 

@@ -78,7 +78,7 @@ def classifier_figure(
         ax.tick_params(axis="y", which="both", length=0)
         ax.invert_yaxis()
         ax.set_xlabel("AUC of a classifier between the two groups")
-        legend_below(figure, ax, columns=2)
+        legend_below(figure, ax)
         header(ax)
         return figure
 

@@ -108,6 +108,6 @@ def points_figure(
             label = f"{(labels or {}).get(name, name)} ({int(rows.sum())})"
             ax.scatter([], [], s=60, color=colours[name], label=label)
         ax.set(xlabel=axes[0], ylabel=axes[1])
-        legend_below(figure, ax, columns=2)
+        legend_below(figure, ax)
         header(ax, title)
         return figure
