@@ -91,11 +91,21 @@ def compare(
     """
     if min(first[1].sum(), second[1].sum()) < MIN_EVENTS:
         return None
-    tests = [_ks(values[first[1]], values[second[1]]) for values in features.values()]
+    tests = [ks_test(values[first[1]], values[second[1]]) for values in features.values()]
     table = np.stack(list(features.values()), axis=1)
+    table[~np.isfinite(table)] = np.nan
     auc, error = classifier_auc(table[first[1]], table[second[1]], seed=seed)
     distance, p_value = np.array(tests).T
     return Comparison(first[0], second[0], tuple(features), distance, p_value, auc, error)
+
+
+def ks_test(first: Floats, second: Floats) -> tuple[float, float]:
+    """Returns Kolmogorov and Smirnov's distance of two groups and its p-value; NaN where a group has too few values."""
+    first, second = first[np.isfinite(first)], second[np.isfinite(second)]
+    if min(len(first), len(second)) < MIN_EVENTS:
+        return float("nan"), float("nan")
+    test = ks_2samp(first, second, method="asymp")
+    return float(test.statistic), float(test.pvalue)
 
 
 def classifier_auc(first: Floats, second: Floats, *, seed: int) -> tuple[float, float]:
@@ -152,11 +162,3 @@ def drifted(comparisons: Sequence[Comparison], *, significance: float) -> list[t
         (comparison, rows, bool(told))
         for comparison, rows, told in zip(comparisons, by_feature, by_classifier, strict=True)
     ]
-
-
-def _ks(first: Floats, second: Floats) -> tuple[float, float]:
-    first, second = first[np.isfinite(first)], second[np.isfinite(second)]
-    if min(len(first), len(second)) < MIN_EVENTS:
-        return float("nan"), float("nan")
-    test = ks_2samp(first, second, method="asymp")
-    return float(test.statistic), float(test.pvalue)
