@@ -22,6 +22,7 @@ def score_figure(
     score: str,
     log: bool = False,
     title: str = "",
+    colours: Mapping[str, str] | None = None,
 ) -> Figure:
     """Returns a figure of the distributions of one score, each of unit sum, with statistical error bars.
 
@@ -32,6 +33,7 @@ def score_figure(
         score: Name of the score.
         log: Logarithmic horizontal axis.
         title: Text above the axes, on the right.
+        colours: Colour of each group; those that are not given have the style's, in their order.
     """
     centres = np.sqrt(edges[1:] * edges[:-1]) if log else (edges[1:] + edges[:-1]) / 2
     with figure_style():
@@ -42,7 +44,7 @@ def score_figure(
         for index, (name, values) in enumerate(fractions.items()):
             background = name.startswith("background")
             style: dict[str, Any] = {
-                "color": colour(index),
+                "color": (colours or {}).get(name, colour(index)),
                 "linestyle": "-" if background else "--" if index < 10 else dashes(index),
             }
             ax.stairs(values, edges, label=signal_label(name), linewidth=2.4 if background else width, **style)

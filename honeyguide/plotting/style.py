@@ -91,18 +91,28 @@ def signal_label(name: str) -> str:
     """Returns the label of a signal point: ``mass=3500,r_inv=0.3`` with symbols and units; other names as they are."""
     if "=" not in name:
         return name
-    known = {
-        "mass": ("$m$", " GeV"),
-        "mass_x": ("$m_X$", " GeV"),
-        "mass_y": ("$m_Y$", " GeV"),
-        "r_inv": (r"$r_\mathrm{inv}$", ""),
-    }
     parts = []
     for item in name.split(","):
         key, _, value = item.partition("=")
-        symbol, unit = known.get(key, (key.replace("_", " "), ""))
-        parts.append(f"{symbol} = {value}{unit}")
+        symbol, unit = _parameter(key)
+        parts.append(f"{symbol} = {value} {unit}".rstrip())
     return ", ".join(parts)
+
+
+def parameter_label(name: str) -> str:
+    """Returns the label of an axis that shows a parameter of signal points: its symbol, and its unit in brackets."""
+    symbol, unit = _parameter(name)
+    return f"{symbol} [{unit}]" if unit else symbol
+
+
+def _parameter(name: str) -> tuple[str, str]:
+    known = {
+        "mass": ("$m$", "GeV"),
+        "mass_x": ("$m_X$", "GeV"),
+        "mass_y": ("$m_Y$", "GeV"),
+        "r_inv": (r"$r_\mathrm{inv}$", ""),
+    }
+    return known.get(name, (name.replace("_", " "), ""))
 
 
 def slug(*words: str) -> str:
