@@ -87,6 +87,13 @@ def legend(axes: Axes, *, location: Literal["upper left", "upper right"], outsid
         axes.figure.set_size_inches(12.0, axes.figure.get_figheight())
 
 
+def legend_below(figure: Figure, axes: Axes, *, columns: int = 3) -> None:
+    """Draws the legend of the axes under them, where it hides no data and the figure stays as wide as it was."""
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), frameon=False)
+
+
 def signal_label(name: str) -> str:
     """Returns the label of a signal point: ``mass=3500,r_inv=0.3`` with symbols and units; other names as they are."""
     if "=" not in name:
