@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from honeyguide.data.batch import Batch
 from honeyguide.data.input_spec import InputSpec
+from honeyguide.data.noise import EventNoise
 from honeyguide.errors import ConfigError
 from honeyguide.losses.kl import dirichlet_kl, gaussian_kl
 from honeyguide.losses.reconstruction import masked_reconstruction
@@ -30,7 +31,7 @@ class Decoded:
     Attributes:
         mean: Mean of the posterior before the flow, (batch, latent).
         log_variance: Logarithm of its variance; None for a plain autoencoder.
-        start: Drawn from it in training mode, otherwise its mean.
+        start: Drawn from it, or its mean.
         latent: What is decoded: the start itself, after the flow, or after the softmax.
         log_det: Log-determinant of the flow at the start, (batch,); None without a flow.
         objects: Decoded objects.
@@ -74,14 +75,20 @@ class VAE(Model):
         """Returns what a deep set alone decides; the decoder of the objects has an order."""
         return ("latent", *(set(self.config.terms) - {"reconstruction"})) if self.config.encoder == "deep_set" else ()
 
-    def forward(self, batch: Batch) -> Decoded:
-        """Returns the posterior and the decoded event."""
+    def forward(self, batch: Batch, *, draw: int | None = None) -> Decoded:
+        """Returns the posterior and the decoded event.
+
+        Args:
+            batch: The events.
+            draw: Decode the draw of this number, which the events' ids decide; None for torch's next random numbers in
+                training mode, and the mean in evaluation mode.
+        """
         hidden = self.encoder(batch.objects, batch.mask, batch.event)
         mean = self.mean(hidden)
         log_variance = self.log_variance(hidden) if self.log_variance is not None else None
         start = mean
-        if self.training and log_variance is not None:
-            start = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        if log_variance is not None and (draw is not None or self.training):
+            start = mean + torch.exp(0.5 * log_variance) * _noise(batch, mean, draw)
         latent, log_det = self._decodable(start, hidden)
         objects, event = self.decoder(latent)
         return Decoded(mean, log_variance, start, latent, log_det, objects, event)
@@ -104,6 +111,19 @@ class VAE(Model):
         decoded = self(batch)
         terms = self._terms(batch, decoded)
         return {"total": weighted_sum(terms, self.config.terms), **terms}, decoded.latent
+
+    def inspect(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
+        """Returns posterior, latents and reconstruction; a plain autoencoder has no posterior to draw from."""
+        decoded = self(batch)
+        found = {"mean": decoded.mean, "latent": decoded.latent, "objects": decoded.objects, "event": decoded.event}
+        if decoded.log_variance is not None:
+            drawn = self(batch, draw=0)
+            found |= {
+                "sigma": torch.exp(0.5 * decoded.log_variance),
+                "start": drawn.start,
+                "latent_draw": drawn.latent,
+            }
+        return found
 
     def _decodable(
         self, start: Float[Tensor, "batch latent"], hidden: Float[Tensor, "batch width"]
@@ -145,6 +165,12 @@ class VAE(Model):
         if decoded.log_det is None:
             return kl
         return kl + 0.5 * (decoded.latent.square() - decoded.start.square()).sum(1)
+
+
+def _noise(batch: Batch, like: Float[Tensor, "batch latent"], draw: int | None) -> Float[Tensor, "batch latent"]:
+    if draw is None:
+        return torch.randn_like(like)
+    return EventNoise(batch.event_id, draw=draw).normal(like.shape[1]).to(like.dtype)
 
 
 def _encoder_and_decoder(
