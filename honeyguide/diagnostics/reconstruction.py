@@ -88,8 +88,7 @@ def section(context: Context) -> Section:
     signals = {name: rows & test for name, rows in events.signals().items()}
     groups = {name: rows for name, rows in {**backgrounds, **signals}.items() if rows.any()}
     quality = {
-        pair.key: {name: judge(pair, rows) for name, rows in groups.items() if rows[pair.event].any()}
-        for pair in pairs
+        pair.key: {name: judge(pair, rows) for name, rows in groups.items() if rows[pair.event].any()} for pair in pairs
     }
     plots: list[Plot] = []
     for pair in pairs:
