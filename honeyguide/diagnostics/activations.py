@@ -80,8 +80,8 @@ def section(context: Context) -> Section:
     data = {
         layer.name: {
             "kind": layer.kind,
-            "mean": dict(zip(groups, layer.mean, strict=True)),
-            "deviation": layer.deviation,
+            "mean": {name: _short(means) for name, means in zip(groups, layer.mean, strict=True)},
+            "deviation": _short(layer.deviation),
             "dead": np.flatnonzero(layer.dead),
         }
         for layer in layers
@@ -199,10 +199,16 @@ def _units(output: Any, num_events: int, *, image: bool) -> Tensor | None:
     return units
 
 
+def _short(values: Floats) -> list[float]:
+    """Returns the values with four digits: there are many."""
+    return [float(f"{value:.4g}") for value in values]
+
+
 def _plot(kind: str, layers: Sequence[Layer], groups: Sequence[str]) -> Plot:
     caption = (
-        "Rows are groups of events, columns the units of a layer; the colour is the mean output over the largest of "
-        "the layer. A column of one colour is a unit that does the same for all groups."
+        "Rows are groups of events, columns the units of a layer; the colour is the mean output, in terms of a scale "
+        "that 5 % of the layer's exceed. A column of one colour is a unit that does the same for all groups; crosses "
+        "below mark dead units."
     )
     panels = [Panel(layer.name, layer.mean, layer.dead) for layer in layers]
     figure = activation_figure(panels, groups)

@@ -19,6 +19,7 @@ from honeyguide.preprocess.settings import locate_feature
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+MOST_SIGNALS = 3  # more lines in one figure can't be told apart: they are merged
 TITLE = "Reconstructed against original features"
 
 
@@ -92,7 +93,7 @@ def section(context: Context) -> Section:
     }
     plots: list[Plot] = []
     for pair in pairs:
-        plots += _plots(pair, groups, {"background": _any(backgrounds), "signal": _any(signals)}, context.colours)
+        plots += _plots(pair, backgrounds, signals, context.colours)
     text = (
         "Test events, with the scaling undone; empty slots are left out. A resolution near the spread of the originals "
         "means that the model gives back the average rather than the object."
@@ -166,29 +167,25 @@ def _width(values: Floats) -> float:
     return float(high - low) / 2
 
 
-def _any(groups: Mapping[str, Bools]) -> Bools | None:
-    return np.logical_or.reduce(list(groups.values())) if groups else None
-
-
 def _plots(
-    pair: Pairs, groups: Mapping[str, Bools], both: Mapping[str, Bools | None], colours: Mapping[str, str]
+    pair: Pairs, backgrounds: Mapping[str, Bools], signals: Mapping[str, Bools], colours: Mapping[str, str]
 ) -> list[Plot]:
-    finite = np.isfinite(pair.reconstructed)
+    merged = {name: _any(groups) for name, groups in (("background", backgrounds), ("signal", signals)) if groups}
     panels = {
-        name: (pair.original[chosen], pair.reconstructed[chosen])
-        for name, rows in both.items()
-        if rows is not None and (chosen := rows[pair.event] & finite).any()
+        name: (pair.original[rows], pair.reconstructed[rows]) for name, rows in _finite_rows(pair, merged).items()
     }
-    name, what = pair.key.replace("event.", "event_"), pair.key.replace("_", " ").replace("event.", "event's ")
     if not panels:
         return []
+    name, what = pair.key.replace("event.", "event_"), pair.feature.name.replace("_", " ")
     if pair.discrete:
         caption = "Share of the objects of each original class (rows add up to 1) that come back as each class."
         figure = confusion_figure(panels, pair.feature)
         return [Plot(f"reconstruction_{name}", f"Classes of {what}", caption, figure)]
-    residuals = {
-        group: pair.residual[chosen] for group, rows in groups.items() if (chosen := rows[pair.event] & finite).any()
-    }
+    shown = signals if len(signals) <= MOST_SIGNALS else {"all signals": merged["signal"]}
+    residuals = [
+        {group: pair.residual[rows] for group, rows in _finite_rows(pair, groups).items()}
+        for groups in (backgrounds, shown)
+    ]
     return [
         Plot(
             f"reconstruction_{name}",
@@ -201,10 +198,22 @@ def _plots(
             f"residual_{name}",
             f"Residuals of {what}",
             "Reconstructed minus original, each group with unit area; what lies outside of the axis is counted in the "
-            "first and last bin.",
-            residual_figure(residuals, pair.feature, colours),
+            "first and last bin. The numbers of each group are in the table.",
+            residual_figure(residuals[0], residuals[1], pair.feature, colours),
         ),
     ]
+
+
+def _any(groups: Mapping[str, Bools]) -> Bools:
+    rows: Bools = np.logical_or.reduce(list(groups.values()))
+    return rows
+
+
+def _finite_rows(pair: Pairs, groups: Mapping[str, Bools]) -> dict[str, Bools]:
+    """Returns which pairs of each group can be drawn; groups with none are left out."""
+    finite = np.isfinite(pair.reconstructed)
+    found = {name: rows[pair.event] & finite for name, rows in groups.items()}
+    return {name: rows for name, rows in found.items() if rows.any()}
 
 
 def _table(pair: Pairs, quality: Mapping[str, Quality]) -> Table:

@@ -142,7 +142,7 @@ def _overview(found: dict[str, dict[str, Measured]], metrics: Sequence[Metric]) 
             }
             for name, points in found.items()
         }
-        axis = r"signal efficiency $\varepsilon_\mathrm{S}$"
+        axis = r"signal efficiency $\varepsilon_\mathrm{S}$" if len(targets) > 1 else targets[0].label
         figure = overview_figure(rows, axis=axis, reference=None, log=True)
         caption = "At fixed background efficiencies; bars are 68 % intervals."
         plots.append(Plot("signal_points_efficiency", "Signal efficiency of each signal point", caption, figure))

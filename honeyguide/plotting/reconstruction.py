@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from honeyguide.data.features import Feature
-from honeyguide.plotting.style import figure_style, header, legend, signal_label
+from honeyguide.plotting.style import figure_style, header, legend, plain_log, signal_label
 
 Floats = NDArray[np.float64]
 PAIR_BINS = 50
@@ -34,33 +34,37 @@ def pairs_figure(panels: Mapping[str, tuple[Floats, Floats]], feature: Feature, 
         low, high = (low / 2, low * 2) if log else (low - 0.5, low + 0.5)
     edges = np.geomspace(low, high, PAIR_BINS + 1) if log else np.linspace(low, high, PAIR_BINS + 1)
     with figure_style():
-        figure = Figure(figsize=(4.9 * len(panels) + 1.2, 5.2))
+        figure = Figure(figsize=(4.0 * len(panels) + 1.2, 4.8))
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for ax, (name, (before, after)) in zip(axes, panels.items(), strict=True):
-            counts = np.histogram2d(before, np.clip(after, low, high), bins=[edges, edges])[0]
-            drawn: Any = np.where(counts > 0, counts, np.nan).T
-            norm = LogNorm(1, max(2.0, float(counts.max())))
+        counts = [np.histogram2d(a, np.clip(b, low, high), bins=[edges, edges])[0] for a, b in panels.values()]
+        norm = LogNorm(1, max(2.0, *(float(count.max()) for count in counts)))
+        for ax, name, count in zip(axes, panels, counts, strict=True):
+            drawn: Any = np.where(count > 0, count, np.nan).T
             image = ax.pcolormesh(edges, edges, drawn, norm=norm, cmap="viridis", rasterized=True)
-            figure.colorbar(image, ax=ax, label="objects / bin" if ax is axes[-1] else None, pad=0.02)
             ax.plot([low, high], [low, high], "--", color="#bd1f01", linewidth=1.5)
-            ax.set(xlim=(low, high), ylim=(low, high), xlabel=_label("original", feature))
-            if log:
-                ax.set(xscale="log", yscale="log")
+            ax.set(xlim=(low, high), ylim=(low, high))
+            plain_log(ax, x=log, y=log)
             ax.set_title(name, fontsize=14)
+        figure.colorbar(image, ax=list(axes), label="entries / bin", pad=0.02)
+        figure.supxlabel(_label("original", feature), fontsize=17)
         axes[0].set_ylabel(_label("reconstructed", feature))
         return figure
 
 
-def residual_figure(residuals: Mapping[str, Floats], feature: Feature, colours: Mapping[str, str]) -> Figure:
+def residual_figure(
+    backgrounds: Mapping[str, Floats], signals: Mapping[str, Floats], feature: Feature, colours: Mapping[str, str]
+) -> Figure:
     """Returns the distributions of reconstructed minus original values, each with unit area.
 
     Args:
-        residuals: Name of the group to its finite residuals; names with ``=`` are signal points and dashed.
+        backgrounds: Name of the generator to its finite residuals; where there are any, they set the axis.
+        signals: The same of the signals, drawn dashed.
         feature: Gives label and unit.
-        colours: Colour of every group.
+        colours: Colour of every group; black if not given.
     """
-    ends = np.array([np.quantile(values, [0.01, 0.99]) for values in residuals.values()])
-    low, high = float(ends[:, 0].min()), float(ends[:, 1].max())
+    residuals = {**backgrounds, **signals}
+    ends = np.array([np.quantile(values, [0.005, 0.995]) for values in (backgrounds or signals).values()])
+    low, high = 1.5 * float(ends[:, 0].min()), 1.5 * float(ends[:, 1].max())
     if high <= low:
         low, high = low - 0.5, low + 0.5
     edges = np.linspace(low, high, RESIDUAL_BINS + 1)
@@ -72,21 +76,21 @@ def residual_figure(residuals: Mapping[str, Floats], feature: Feature, colours: 
             counts = np.histogram(np.clip(values, low, high), edges)[0]
             density = counts / (counts.sum() * np.diff(edges))
             top = max(top, float(density.max()))
-            signal = "=" in name
+            signal = name in signals
             ax.stairs(
                 density,
                 edges,
                 label=signal_label(name),
-                color=colours[name],
+                color=colours.get(name, "black"),
                 linestyle="--" if signal else "-",
-                linewidth=1.4 if signal else 2.4,
+                linewidth=1.6 if signal else 2.4,
             )
         ax.axvline(0, color="0.5", linewidth=1, linestyle=":")
-        inside = len(residuals) < 5
-        ax.set(xlim=(low, high), ylim=(0, top * (1.05 + (0.1 * len(residuals) if inside else 0))))
+        inside = len(residuals) < 6
+        ax.set(xlim=(low, high), ylim=(0, top * (1.05 + (0.09 * len(residuals) if inside else 0))))
         ax.set_xlabel(_label("reconstructed − original", feature))  # noqa: RUF001 - a minus sign
         ax.set_ylabel("normalised density")
-        legend(ax, location="upper right", outside_from=5)
+        legend(ax, location="upper right", outside_from=6)
         header(ax)
         return figure
 

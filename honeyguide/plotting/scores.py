@@ -66,3 +66,43 @@ def score_figure(
         legend(ax, location="upper right", outside_from=7)
         header(ax, title)
         return figure
+
+
+def score_grid(
+    edges: Floats,
+    fractions: Mapping[str, Floats],
+    *,
+    reference: str,
+    score: str,
+    log: bool,
+    colours: Mapping[str, str],
+) -> Figure:
+    """Returns a panel for each distribution of one score, each before the reference in grey.
+
+    Args:
+        edges: Bin edges (num_bins + 1,).
+        fractions: Per group (num_bins,).
+        reference: The group that stands in all panels.
+        score: Name of the score.
+        log: Logarithmic horizontal axis.
+        colours: Colour of each group; those that are not given are black.
+    """
+    names = [name for name in fractions if name != reference]
+    rows = -(-len(names) // 2)
+    heights = np.concatenate(list(fractions.values()))
+    low, high = float(heights[heights > 0].min()), float(heights.max())
+    with figure_style():
+        figure = Figure(figsize=(8.0, 1.2 + 2.1 * rows))
+        panels = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
+        for ax, name in zip(panels, names, strict=False):
+            ax.stairs(fractions[reference], edges, fill=True, color="0.8")
+            ax.stairs(fractions[name], edges, color=colours.get(name, "black"), linewidth=1.8)
+            ax.set(yscale="log", xlim=(edges[0], edges[-1]), ylim=(low / 2, 2 * high))
+            if log:
+                ax.set_xscale("log")
+            ax.set_title(signal_label(name), fontsize=13, loc="left", pad=3)
+        for ax in panels[len(names) :]:
+            ax.set_axis_off()
+        figure.supxlabel(f"anomaly score: {score}", fontsize=17)
+        figure.supylabel("fraction of events / bin", fontsize=17)
+        return figure

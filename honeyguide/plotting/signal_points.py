@@ -10,7 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from honeyguide.plotting.style import COLOURS, GREY, colour, figure_style, header, legend, parameter_label, signal_label
+from honeyguide.plotting.style import (
+    COLOURS,
+    GREY,
+    colour,
+    figure_style,
+    header,
+    legend,
+    parameter_label,
+    plain_log,
+    signal_label,
+)
 
 FEW = 3  # with fewer points in a group there is no distribution to draw
 
@@ -60,9 +70,9 @@ def overview_figure(
         if reference is not None:
             ax.axvline(reference, linestyle=":", color="0.4", linewidth=1.2)
         if log and all(point.value > 0 for values in rows.values() for point in values.values()):
-            ax.set_xscale("log")
+            plain_log(ax, x=True)
         ax.set_yticks(range(len(rows)), [signal_label(name) for name in rows], fontsize=12)
-        ax.tick_params(axis="y", which="minor", length=0)
+        ax.tick_params(axis="y", which="both", length=0)
         ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel=axis)
         ax.grid(axis="x", color=GREY, linewidth=0.8)
         if len(series) > 1:
@@ -99,11 +109,11 @@ def groups_figure(groups: Figures, *, parameter: str, axis: str) -> Figure:
                         chosen.append(point)
             _bars(ax, np.array(places), chosen, color=colours[label], label=signal_label(label) or "signal points")
         ax.set_xticks(range(len(groups)), [f"{value:g}" for value in groups])
-        ax.tick_params(axis="x", which="minor", length=0)
+        ax.tick_params(axis="x", which="both", length=0)
         ax.set(xlim=(-0.6, len(groups) - 0.4), xlabel=parameter_label(parameter), ylabel=axis)
         if labels != [""]:
             low, high = ax.get_ylim()
-            ax.set_ylim(low, high + (0.09 * (len(labels) + 1) * (high - low) if len(labels) < 5 else 0))
+            ax.set_ylim(low, high + (0.075 * (len(labels) + 0.5) * (high - low) if len(labels) < 5 else 0))
             legend(ax, location="upper right", outside_from=5)
         header(ax)
         return figure

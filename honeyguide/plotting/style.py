@@ -10,8 +10,10 @@ from typing import Literal
 
 import matplotlib as mpl
 import mplhep
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 STYLE = {
     **mplhep.style.ROOT,
@@ -92,6 +94,18 @@ def legend_below(figure: Figure, axes: Axes, *, columns: int = 3) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if labels:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), frameon=False)
+
+
+def plain_log(axes: Axes, *, x: bool = False, y: bool = False) -> None:
+    """Makes axes logarithmic with ticks at 1, 2 and 5 times powers of ten, as plain numbers that do not collide."""
+    for wanted, axis, scale in ((x, axes.xaxis, axes.set_xscale), (y, axes.yaxis, axes.set_yscale)):
+        if wanted:
+            scale("log")
+            low, high = sorted(axis.get_view_interval())
+            decades = np.log10(high / low)
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
 
 
 def signal_label(name: str) -> str:
