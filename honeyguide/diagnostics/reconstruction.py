@@ -19,6 +19,7 @@ from honeyguide.preprocess.settings import locate_feature
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
+LARGEST = 1e300
 MOST_SIGNALS = 3  # more lines in one figure can't be told apart: they are merged
 TITLE = "Reconstructed against original features"
 
@@ -33,7 +34,7 @@ class Pairs:
         log: Whether it was scaled by a logarithm.
         event: Row of the event that each object belongs to, (num_pairs,).
         original: Physical values, (num_pairs,).
-        reconstructed: Physical values; may be infinite where the scaling's inverse overflows.
+        reconstructed: Physical values.
     """
 
     feature: Feature
@@ -47,6 +48,11 @@ class Pairs:
     def discrete(self) -> bool:
         """Whether values are classes rather than numbers."""
         return self.feature.kind in ("binary", "category")
+
+    @property
+    def usable(self) -> Bools:
+        """Which reconstructed values are numbers, (num_pairs,): the scaling's inverse may leave the range of floats."""
+        return np.abs(self.reconstructed) < LARGEST  # False for NaN
 
     @property
     def residual(self) -> Floats:
@@ -67,7 +73,7 @@ class Quality:
         resolution: Half the width of its central 68.3 %: the standard deviation, where it is normal.
         spread: The same width of the original: a resolution as wide as this says nothing about the single object.
         accuracy: For classes, share of the objects whose class comes back; bias, resolution and spread are NaN then.
-        not_finite: Reconstructed values that are no finite number; they count in nothing else.
+        not_usable: Reconstructed values that are no numbers; they count in nothing else.
     """
 
     num_objects: int
@@ -75,7 +81,7 @@ class Quality:
     resolution: float
     spread: float
     accuracy: float
-    not_finite: int
+    not_usable: int
 
 
 def section(context: Context) -> Section:
@@ -123,7 +129,7 @@ def make_pairs(events: Events, objects: Floats | Any, event: Floats | Any | None
 def judge(pair: Pairs, rows: Bools) -> Quality:
     """Returns how well a feature of the chosen events comes back."""
     chosen = rows[pair.event]
-    finite = np.isfinite(pair.reconstructed[chosen])
+    finite = pair.usable[chosen]
     original, lost = pair.original[chosen][finite], int(np.sum(~finite))
     nothing = float("nan")
     if not len(original):
@@ -172,7 +178,7 @@ def _plots(
 ) -> list[Plot]:
     merged = {name: _any(groups) for name, groups in (("background", backgrounds), ("signal", signals)) if groups}
     panels = {
-        name: (pair.original[rows], pair.reconstructed[rows]) for name, rows in _finite_rows(pair, merged).items()
+        name: (pair.original[rows], pair.reconstructed[rows]) for name, rows in _usable_rows(pair, merged).items()
     }
     if not panels:
         return []
@@ -183,7 +189,7 @@ def _plots(
         return [Plot(f"reconstruction_{name}", f"Classes of {what}", caption, figure)]
     shown = signals if len(signals) <= MOST_SIGNALS else {"all signals": merged["signal"]}
     residuals = [
-        {group: pair.residual[rows] for group, rows in _finite_rows(pair, groups).items()}
+        {group: pair.residual[rows] for group, rows in _usable_rows(pair, groups).items()}
         for groups in (backgrounds, shown)
     ]
     return [
@@ -209,10 +215,9 @@ def _any(groups: Mapping[str, Bools]) -> Bools:
     return rows
 
 
-def _finite_rows(pair: Pairs, groups: Mapping[str, Bools]) -> dict[str, Bools]:
+def _usable_rows(pair: Pairs, groups: Mapping[str, Bools]) -> dict[str, Bools]:
     """Returns which pairs of each group can be drawn; groups with none are left out."""
-    finite = np.isfinite(pair.reconstructed)
-    found = {name: rows[pair.event] & finite for name, rows in groups.items()}
+    found = {name: rows[pair.event] & pair.usable for name, rows in groups.items()}
     return {name: rows for name, rows in found.items() if rows.any()}
 
 
@@ -236,7 +241,7 @@ def _round(value: float) -> float | None:
 def _warnings(quality: Mapping[str, Mapping[str, Quality]]) -> list[str]:
     found = []
     for key, groups in quality.items():
-        lost = sum(q.not_finite for q in groups.values())
+        lost = sum(q.not_usable for q in groups.values())
         if lost:
-            found.append(f"{lost} reconstructed values of {key} are no finite numbers once the scaling is undone.")
+            found.append(f"{lost} reconstructed values of {key} are beyond all numbers once the scaling is undone.")
     return found
