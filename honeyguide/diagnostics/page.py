@@ -8,6 +8,7 @@ from html import escape
 
 from honeyguide.diagnostics.section import Cell, Plot, Section, Table
 
+LONG_TABLE = 15  # rows; longer ones are folded
 STYLE = """
 :root { color-scheme: light dark; --text: #1b1f24; --soft: #57606a; --back: #fff; --box: #f4f6f8; --line: #d5dbe1;
   --link: #1f5fa8; --warn: #8a4b00; --warn-back: #fff4e0; --good: #1d6b41; --good-back: #e8f6ee; }
@@ -30,12 +31,14 @@ figure { margin: 0; padding: 12px; background: var(--box); border: 1px solid var
   max-width: 720px; min-width: 0; }
 figure img { width: 100%; height: auto; display: block; background: #fff; border-radius: 3px; }
 figcaption { font-size: .88rem; color: var(--soft); margin-top: 8px; }
+details { margin: 12px 0; } summary { cursor: pointer; font-weight: 600; font-size: .92rem; }
 .table { overflow-x: auto; margin: 12px 0; border: 1px solid var(--line); border-radius: 6px; max-width: 100%; }
 table { border-collapse: collapse; font-size: .86rem; width: 100%; overflow-wrap: normal; }
 caption { text-align: left; font-weight: 600; padding: 8px 10px; }
 th, td { padding: 4px 10px; text-align: right; border-top: 1px solid var(--line); font-variant-numeric: tabular-nums;
   white-space: nowrap; }
-th { background: var(--box); } th:first-child, td:first-child, td.text { text-align: left; }
+th { background: var(--box); white-space: normal; } .text, :is(th, td):first-child { text-align: left; }
+@media (max-width: 500px) { figure { margin: 0 -8px; padding: 8px 4px; } figure > :not(img) { padding: 0 6px; } }
 @media print { nav { display: none; } figure, .table, .box { break-inside: avoid; } body { font-size: 11pt; }
   .plots { grid-template-columns: 1fr 1fr; } .table { overflow: visible; } td, th { white-space: normal; } }
 """
@@ -91,9 +94,12 @@ def _section(section: Section, images: Mapping[str, bytes]) -> str:
     plots = "\n".join(_figure(plot, images[plot.name]) for plot in section.plots)
     grid = f'<div class="plots">\n{plots}\n</div>' if plots else ""
     tables = "\n".join(_table(table) for table in section.tables)
+    links = ", ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in section.files)
+    files = f"<p>Beside this page: {links}</p>" if links else ""
     return f"""<section id="{escape(section.name)}" aria-labelledby="{escape(section.name)}-title">
 <h2 id="{escape(section.name)}-title">{escape(section.title)}</h2>
 <p>{escape(section.text)}</p>
+{files}
 {box}
 {tables}
 {grid}
@@ -110,12 +116,20 @@ def _figure(plot: Plot, image: bytes) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(f'<th scope="col">{escape(column)}</th>' for column in table.columns)
+    texts = [any(isinstance(row[place], str) for row in table.rows) for place in range(len(table.columns))]
+    head = "".join(
+        f'<th scope="col" class="{"text" if text else "number"}">{escape(column)}</th>'
+        for column, text in zip(table.columns, texts, strict=True)
+    )
     rows = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>" for row in table.rows)
-    return (
-        f'<div class="table" tabindex="0"><table><caption>{escape(table.title)}</caption>'
+    title = escape(table.title)
+    body = (
+        f'<div class="table" tabindex="0" role="region" aria-label="{title}"><table><caption>{title}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
+    if len(table.rows) <= LONG_TABLE:
+        return body
+    return f"<details><summary>{title} ({len(table.rows)} rows)</summary>{body}</details>"
 
 
 def _cell(cell: Cell) -> str:

@@ -16,7 +16,7 @@ from honeyguide.diagnostics.section import Section
 from honeyguide.diagnostics.sections import SECTIONS
 from honeyguide.diagnostics.settings import DiagnosticsSettings
 from honeyguide.diagnostics.sources import Sources
-from honeyguide.plotting.style import save
+from honeyguide.plotting.style import compact_png, save
 from honeyguide.training.device import resolve_device, torch_state
 from honeyguide.training.weights import BuildModel
 
@@ -63,7 +63,7 @@ def write_report(sections: Sequence[Section], folder: Path, *, label: str) -> No
     for plot in (plot for section in sections for plot in section.plots):
         assert plot.name not in images, f"two plots are called {plot.name}"
         save(plot.figure, plots, plot.name)
-        images[plot.name] = (plots / f"{plot.name}.png").read_bytes()
+        images[plot.name] = compact_png((plots / f"{plot.name}.png").read_bytes())
     for name, content in (item for section in sections for item in section.files.items()):
         (folder / name).write_bytes(content)
     (folder / "diagnostics.json").write_text(json.dumps(_content(sections, label), indent=1, allow_nan=False))

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from honeyguide.diagnostics import activations, profile, reconstruction, resources, scores, signal_points, training
+from honeyguide.diagnostics import (
+    activations,
+    latent,
+    profile,
+    projections,
+    quality,
+    reconstruction,
+    resources,
+    scores,
+    sigma,
+    signal_points,
+    training,
+)
 from honeyguide.diagnostics.context import Context
 from honeyguide.diagnostics.section import Section
 
 SECTIONS: tuple[Callable[[Context], Section], ...] = (
+    quality.section,
     training.section,
+    latent.section,
+    projections.section,
+    sigma.section,
     reconstruction.section,
     scores.section,
     signal_points.section,

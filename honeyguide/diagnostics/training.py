@@ -34,12 +34,14 @@ def section(context: Context) -> Section:
         f"{len(epochs)} epochs, {told}; the best weights are those of epoch {best + 1} "
         f"(lowest total of the {metrics['monitored']} events)."
     )
+    if best == len(epochs) - 1 and not metrics["stopped_early"]:
+        text += " The last epoch is the best one: a longer training (training.epochs) may find a lower loss."
     data = {key: metrics[key] for key in ("best_epoch", "stopped_early", "monitored")} | {"epochs": epochs}
     return Section(NAME, TITLE, text, data, tuple(plots), (_table(epochs, best),), warnings(metrics))
 
 
 def warnings(metrics: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns what is wrong with a training: numbers that are not finite, over-training, or one that was cut off."""
+    """Returns what is wrong with a training: numbers that are not finite, or over-training."""
     epochs, best = metrics["epochs"], metrics["best_epoch"]
     found = []
     bad = [record["epoch"] + 1 for record in epochs if not _finite(record)]
@@ -56,8 +58,6 @@ def warnings(metrics: Mapping[str, Any]) -> tuple[str, ...]:
                 f"training events fell by {fallen_since:.3g}. The best weights are used; more data, dropout or a "
                 "smaller model would help."
             )
-    if best == len(epochs) - 1 and not metrics["stopped_early"] and len(epochs) > 1:
-        found.append("The last epoch is the best one: a longer training (training.epochs) would find a lower loss.")
     return tuple(found)
 
 
@@ -78,7 +78,7 @@ def _term_plot(epochs: Sequence[Mapping[str, Any]], term: str, best: int) -> Plo
     figure = epochs_figure(lines, axis=f"{term} (mean per event)", best_epoch=best)
     what = "The weighted sum of all terms" if term == "total" else f"The term {term}, before its weight,"
     caption = f"{what} averaged over the events of each epoch. The dotted line is the epoch whose weights are used."
-    return Plot(slug("training", term), f"{term} per epoch", caption, figure)
+    return Plot(slug("training", term), f"{term[0].upper()}{term[1:]} per epoch", caption, figure)
 
 
 def _plot(name: str, lines: Mapping[str, Sequence[float | None]], axis: str, best: int) -> Plot:
@@ -98,11 +98,11 @@ def _weights(epochs: Sequence[Mapping[str, Any]]) -> dict[str, list[float | None
 
 def _table(epochs: Sequence[Mapping[str, Any]], best: int) -> Table:
     shown = {"first": epochs[0], "best": epochs[best], "last": epochs[-1]}
+    kinds = ("train", "validation")
     rows = []
     for term in epochs[0]["train"]:
         row: list[str | float | int | None] = [term]
-        for record in shown.values():
-            row += [record["train"][term], (record["validation"] or {}).get(term)]
+        row += [(record[kind] or {}).get(term) for kind in kinds for record in shown.values()]
         rows.append(tuple(row))
-    columns = ("term", *(f"{name} epoch, {kind}" for name in shown for kind in ("training", "validation")))
+    columns = ("term", *(f"{kind}, {name}" for kind in kinds for name in shown))
     return Table("Terms in the first, the best and the last epoch", columns, tuple(rows))

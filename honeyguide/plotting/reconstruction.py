@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from honeyguide.data.features import Feature
-from honeyguide.plotting.style import figure_style, header, legend, plain_log, signal_label
+from honeyguide.plotting.style import PANEL, figure_style, header, legend_below, plain_log, signal_label
 
 Floats = NDArray[np.float64]
 PAIR_BINS = 50
@@ -69,13 +69,11 @@ def residual_figure(
         low, high = low - 0.5, low + 0.5
     edges = np.linspace(low, high, RESIDUAL_BINS + 1)
     with figure_style():
-        figure = Figure()
+        figure = Figure(figsize=PANEL)
         ax = figure.add_subplot()
-        top = 0.0
         for name, values in residuals.items():
             counts = np.histogram(np.clip(values, low, high), edges)[0]
             density = counts / (counts.sum() * np.diff(edges))
-            top = max(top, float(density.max()))
             signal = name in signals
             ax.stairs(
                 density,
@@ -86,11 +84,11 @@ def residual_figure(
                 linewidth=1.6 if signal else 2.4,
             )
         ax.axvline(0, color="0.5", linewidth=1, linestyle=":")
-        inside = len(residuals) < 6
-        ax.set(xlim=(low, high), ylim=(0, top * (1.05 + (0.09 * len(residuals) if inside else 0))))
+        ax.set_xlim(low, high)
+        ax.set_ylim(bottom=0)
         ax.set_xlabel(_label("reconstructed − original", feature))  # noqa: RUF001 - a minus sign
         ax.set_ylabel("normalised density")
-        legend(ax, location="upper right", outside_from=6)
+        legend_below(figure, ax)
         header(ax)
         return figure
 

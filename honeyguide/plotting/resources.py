@@ -29,7 +29,7 @@ def _bars(
     longest = max(value or 0 for values in rows.values() for value in values)
     unit, size = _unit(longest, units)
     with figure_style():
-        figure = Figure(figsize=(8.0, 1.6 + 0.75 * len(rows)))
+        figure = Figure(figsize=(7.4, 1.6 + 0.75 * len(rows)))
         ax = figure.add_subplot()
         height = 0.8 / len(labels)
         for index, label in enumerate(labels):

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from honeyguide.plotting.style import colour, dashes, figure_style, header, legend, signal_label
+from honeyguide.plotting.style import PANEL, colour, dashes, figure_style, header, legend, signal_label
 
 Floats = NDArray[np.float64]
 
@@ -92,7 +92,7 @@ def score_grid(
     heights = np.concatenate(list(fractions.values()))
     low, high = float(heights[heights > 0].min()), float(heights.max())
     with figure_style():
-        figure = Figure(figsize=(8.0, 1.2 + 2.1 * rows))
+        figure = Figure(figsize=(PANEL[0], 1.2 + 1.9 * rows))
         panels = figure.subplots(rows, 2, sharex=True, sharey=True, squeeze=False).ravel()
         for ax, name in zip(panels, names, strict=False):
             ax.stairs(fractions[reference], edges, fill=True, color="0.8")

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from honeyguide.plotting.style import (
     COLOURS,
     GREY,
+    PANEL,
     colour,
     figure_style,
     header,
-    legend,
+    legend_below,
     parameter_label,
     plain_log,
     signal_label,
@@ -60,7 +61,7 @@ def overview_figure(
     """
     series = list(dict.fromkeys(name for values in rows.values() for name in values))
     with figure_style():
-        figure = Figure(figsize=(8.0, 1.9 + 0.42 * len(rows)))
+        figure = Figure(figsize=(7.4, 1.9 + 0.42 * len(rows)))
         ax = figure.add_subplot()
         for index, name in enumerate(series):
             places = [place for place, values in enumerate(rows.values()) if name in values]
@@ -95,7 +96,7 @@ def groups_figure(groups: Figures, *, parameter: str, axis: str) -> Figure:
     labels = list(dict.fromkeys(point.label for points in groups.values() for point in points))
     colours = {label: COLOURS[index % len(COLOURS)] for index, label in enumerate(labels)}
     with figure_style():
-        figure = Figure()
+        figure = Figure(figsize=PANEL)
         ax = figure.add_subplot()
         for place, points in enumerate(groups.values()):
             if len(points) >= FEW:
@@ -112,9 +113,7 @@ def groups_figure(groups: Figures, *, parameter: str, axis: str) -> Figure:
         ax.tick_params(axis="x", which="both", length=0)
         ax.set(xlim=(-0.6, len(groups) - 0.4), xlabel=parameter_label(parameter), ylabel=axis)
         if labels != [""]:
-            low, high = ax.get_ylim()
-            ax.set_ylim(low, high + (0.075 * (len(labels) + 0.5) * (high - low) if len(labels) < 5 else 0))
-            legend(ax, location="upper right", outside_from=5)
+            legend_below(figure, ax)
         header(ax)
         return figure
 
