@@ -71,13 +71,11 @@ def section(context: Context) -> Section:
     steps = {"training": training_step(context.model), "inference": inference_step(context.model)}
     found = {name: profile_steps(step, batch, device=context.device) for name, step in steps.items()}
     rates = {name: len(batch) / item.step_ms * 1000 for name, item in found.items()}
+    times = [f"{name} {item.step_ms:.3g} ms a step ({rates[name]:,.0f} events/s)" for name, item in found.items()]
     text = (
-        f"{STEPS} steps of {len(batch)} events on {context.device.type}, after one to warm up: "
-        + ", ".join(
-            f"{name} {item.step_ms:.3g} ms a step ({rates[name]:,.0f} events/s)" for name, item in found.items()
-        )
-        + ". The traces beside this page (trace_training.json.gz, trace_inference.json.gz) open in a browser's tracing "
-        "page or in Perfetto."
+        f"{STEPS} steps of {len(batch)} events on {context.device.type}, after one to warm up: {', '.join(times)}. "
+        "In the tables forward, backward, optimizer and inference stand for what Python itself takes between the "
+        "operators. The traces open in Perfetto or in a browser's own page for traces."
     )
     data = {
         name: {"step_ms": item.step_ms, "events": len(batch), "operators": [asdict(o) for o in item.operators]}

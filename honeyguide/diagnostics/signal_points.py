@@ -70,9 +70,7 @@ def section(context: Context) -> Section:
     found = {name: measure(events, name, metrics, settings, seed=context.settings.seed) for name in events.signal_names}
     known = [m for m in metrics if any(points[m.name].value is not None for points in found.values())]
     plots = _overview(found, known) + _by_parameter(found, known)
-    text = (
-        f"Score {SCORE}, all generators counting the same, 68 % intervals from the statistics of signal and background."
-    )
+    text = f"Score {SCORE}, all generators counting the same; 68 % intervals from the statistics of both classes."
     if missing := [f"{m.target:g}" for m in metrics if m not in known]:
         text += f" Too few background events pass at background efficiency {' and '.join(missing)}: nothing is shown."
     data = {
