@@ -64,6 +64,8 @@ def write_report(sections: Sequence[Section], folder: Path, *, label: str) -> No
         assert plot.name not in images, f"two plots are called {plot.name}"
         save(plot.figure, plots, plot.name)
         images[plot.name] = compact_png((plots / f"{plot.name}.png").read_bytes())
+    for name, content in (item for section in sections for item in section.files.items()):
+        (folder / name).write_bytes(content)
     (folder / "diagnostics.json").write_text(json.dumps(_content(sections, label), indent=1, allow_nan=False))
     (folder / "index.html").write_text(render(sections, images, label=label), encoding="utf-8")
 

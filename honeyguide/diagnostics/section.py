@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Section:
         plots: Figures.
         tables: Tables.
         warnings: What is wrong, one sentence each; they come first on the page.
+        files: Content of further files beside the page, by name.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Section:
     plots: tuple[Plot, ...] = ()
     tables: tuple[Table, ...] = ()
     warnings: tuple[str, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def not_made(name: str, title: str, why: str) -> Section:

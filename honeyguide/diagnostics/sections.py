@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from honeyguide.diagnostics import latent, projections, quality, sigma, training
+from honeyguide.diagnostics import (
+    activations,
+    latent,
+    profile,
+    projections,
+    quality,
+    reconstruction,
+    resources,
+    scores,
+    sigma,
+    signal_points,
+    training,
+)
 from honeyguide.diagnostics.context import Context
 from honeyguide.diagnostics.section import Section
 
@@ -14,4 +26,10 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     latent.section,
     projections.section,
     sigma.section,
+    reconstruction.section,
+    scores.section,
+    signal_points.section,
+    activations.section,
+    resources.section,
+    profile.section,
 )

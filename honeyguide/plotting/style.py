@@ -11,8 +11,10 @@ from typing import Literal
 
 import matplotlib as mpl
 import mplhep
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from PIL import Image
 
 STYLE = {
@@ -100,6 +102,18 @@ def legend_below(figure: Figure, axes: Axes) -> None:
         figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), frameon=False)
 
 
+def plain_log(axes: Axes, *, x: bool = False, y: bool = False) -> None:
+    """Makes axes logarithmic with ticks at 1, 2 and 5 times powers of ten, as plain numbers that do not collide."""
+    for wanted, axis, scale in ((x, axes.xaxis, axes.set_xscale), (y, axes.yaxis, axes.set_yscale)):
+        if wanted:
+            scale("log")
+            low, high = sorted(axis.get_view_interval())
+            decades = np.log10(high / low)
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
+
+
 def compact_png(png: bytes) -> bytes:
     """Returns a PNG of the same picture with at most 128 colours, about a quarter of the size."""
     with Image.open(io.BytesIO(png)) as image, io.BytesIO() as small:
@@ -112,18 +126,28 @@ def signal_label(name: str) -> str:
     """Returns the label of a signal point: ``mass=3500,r_inv=0.3`` with symbols and units; other names as they are."""
     if "=" not in name:
         return name
-    known = {
-        "mass": ("$m$", " GeV"),
-        "mass_x": ("$m_X$", " GeV"),
-        "mass_y": ("$m_Y$", " GeV"),
-        "r_inv": (r"$r_\mathrm{inv}$", ""),
-    }
     parts = []
     for item in name.split(","):
         key, _, value = item.partition("=")
-        symbol, unit = known.get(key, (key.replace("_", " "), ""))
-        parts.append(f"{symbol} = {value}{unit}")
+        symbol, unit = _parameter(key)
+        parts.append(f"{symbol} = {value} {unit}".rstrip())
     return ", ".join(parts)
+
+
+def parameter_label(name: str) -> str:
+    """Returns the label of an axis that shows a parameter of signal points: its symbol, and its unit in brackets."""
+    symbol, unit = _parameter(name)
+    return f"{symbol} [{unit}]" if unit else symbol
+
+
+def _parameter(name: str) -> tuple[str, str]:
+    known = {
+        "mass": ("$m$", "GeV"),
+        "mass_x": ("$m_X$", "GeV"),
+        "mass_y": ("$m_Y$", "GeV"),
+        "r_inv": (r"$r_\mathrm{inv}$", ""),
+    }
+    return known.get(name, (name.replace("_", " "), ""))
 
 
 def slug(*words: str) -> str:
