@@ -30,6 +30,7 @@ def test_principal_components_are_the_directions_of_largest_variance() -> None:
     assert np.array_equal(found.points, project(parts @ rotation.T + 7, "pca", seed=2).points)
 
 
+@pytest.mark.filterwarnings("ignore::ImportWarning")  # umap tries for a package of its own that it can do without
 @pytest.mark.parametrize("kind", ["tsne", "umap"])
 def test_neighbours_stay_together_and_the_seed_decides(kind) -> None:
     if kind == "umap" and importlib.util.find_spec("umap") is None:
