@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -9,8 +10,7 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import law
 import luigi
 
+from honeyguide.usage import measured
 from tasks import errors, scale
 from tasks.targets import FolderTarget
 
@@ -141,9 +142,16 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
         name = "-".join(filter(None, (self.branch_name(), self.digest)))
         return FolderTarget(str(store.joinpath(self.task_family, *self.path_parts(), name)))
 
-    def write_output(self) -> AbstractContextManager[Path]:
-        """Returns a context with a temporary folder that becomes the output when it ends without an error."""
-        return self.output().write(**self.provenance())
+    @contextlib.contextmanager
+    def write_output(self) -> Iterator[Path]:
+        """Yields a temporary folder that becomes the output when the block ends without an error.
+
+        Its manifest has the provenance and what the block took (:func:`honeyguide.usage.measured`).
+        """
+        usage: dict[str, Any] = {}
+        # the manifest is written when the outer block ends: it is told then what the inner one has found
+        with self.output().write(**self.provenance(), usage=usage) as folder, measured(usage):
+            yield folder
 
     def provenance(self) -> dict[str, Any]:
         """Returns what made this output: identity, overrides, versions, git state, machine, time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,11 @@ from typing import Literal
 
 import matplotlib as mpl
 import mplhep
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from PIL import Image
 
 STYLE = {
     **mplhep.style.ROOT,
@@ -41,6 +45,8 @@ COLOURS = (
     "#5ec4c8",
 )
 """Distinguishable with colour-vision deficiencies, after Petroff, arXiv:2107.02270."""
+PANEL = (6.8, 5.4)
+"""Size of one of many figures on a page, in inches: small, so that the letters are large."""
 DASHES = ("-", "--", ":", "-.")
 GREY = "0.88"
 
@@ -87,22 +93,61 @@ def legend(axes: Axes, *, location: Literal["upper left", "upper right"], outsid
         axes.figure.set_size_inches(12.0, axes.figure.get_figheight())
 
 
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Draws the legend of the axes under them, where it hides no data and the figure stays as wide as it was."""
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        longest = max(len(re.sub(r"\\mathrm|[${}_]", "", label)) for label in labels)
+        columns = max(int(figure.get_figwidth() * 11) // (longest + 8), 1)  # some 11 letters per inch, and the line
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(columns, len(labels)), frameon=False)
+
+
+def plain_log(axes: Axes, *, x: bool = False, y: bool = False) -> None:
+    """Makes axes logarithmic with ticks at 1, 2 and 5 times powers of ten, as plain numbers that do not collide."""
+    for wanted, axis, scale in ((x, axes.xaxis, axes.set_xscale), (y, axes.yaxis, axes.set_yscale)):
+        if wanted:
+            scale("log")
+            low, high = sorted(axis.get_view_interval())
+            decades = np.log10(high / low)
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.5 else (1,)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.set_minor_formatter(NullFormatter())
+
+
+def compact_png(png: bytes) -> bytes:
+    """Returns a PNG of the same picture with at most 128 colours, about a quarter of the size."""
+    with Image.open(io.BytesIO(png)) as image, io.BytesIO() as small:
+        colours = image.convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        colours.save(small, "png", optimize=True)
+        return small.getvalue()
+
+
 def signal_label(name: str) -> str:
     """Returns the label of a signal point: ``mass=3500,r_inv=0.3`` with symbols and units; other names as they are."""
     if "=" not in name:
         return name
-    known = {
-        "mass": ("$m$", " GeV"),
-        "mass_x": ("$m_X$", " GeV"),
-        "mass_y": ("$m_Y$", " GeV"),
-        "r_inv": (r"$r_\mathrm{inv}$", ""),
-    }
     parts = []
     for item in name.split(","):
         key, _, value = item.partition("=")
-        symbol, unit = known.get(key, (key.replace("_", " "), ""))
-        parts.append(f"{symbol} = {value}{unit}")
+        symbol, unit = _parameter(key)
+        parts.append(f"{symbol} = {value} {unit}".rstrip())
     return ", ".join(parts)
+
+
+def parameter_label(name: str) -> str:
+    """Returns the label of an axis that shows a parameter of signal points: its symbol, and its unit in brackets."""
+    symbol, unit = _parameter(name)
+    return f"{symbol} [{unit}]" if unit else symbol
+
+
+def _parameter(name: str) -> tuple[str, str]:
+    known = {
+        "mass": ("$m$", "GeV"),
+        "mass_x": ("$m_X$", "GeV"),
+        "mass_y": ("$m_Y$", "GeV"),
+        "r_inv": (r"$r_\mathrm{inv}$", ""),
+    }
+    return known.get(name, (name.replace("_", " "), ""))
 
 
 def slug(*words: str) -> str:

@@ -15,6 +15,7 @@ from configs.load import load_experiment
 from honeyguide.errors import ConfigError
 from tasks.base import HoneyguideTask
 from tasks.dataset import DatasetConstructorTask
+from tasks.diagnostics import DiagnosticsTask
 from tasks.generate import GenerateEventsTask
 from tasks.histograms import HistogramPlotterTask, InputHistogrammerTask
 from tasks.inference import InferenceTask
@@ -26,19 +27,20 @@ TASKS: dict[str, type[HoneyguideTask]] = {
     task.__name__: task
     for task in (
         GenerateEventsTask, DatasetConstructorTask, PreprocessTask, TrainingTask, InferenceTask, ROCCurveTask,
-        InputHistogrammerTask, HistogramPlotterTask,
+        InputHistogrammerTask, HistogramPlotterTask, DiagnosticsTask,
     )
 }  # fmt: skip
 HISTOGRAMS = {"InputHistogrammerTask", "HistogramPlotterTask"}
-FROM_TRAINING = {"TrainingTask", "InferenceTask", "ROCCurveTask"}
+FROM_TRAINING = {"TrainingTask", "InferenceTask", "ROCCurveTask", "DiagnosticsTask"}
 # who must run again when a field of the section changes
 DEPENDS = {
     "preprocess": {"PreprocessTask", *FROM_TRAINING},
     "model": FROM_TRAINING,
     "training": FROM_TRAINING,
-    "inference": {"InferenceTask", "ROCCurveTask"},
+    "inference": {"InferenceTask", "ROCCurveTask", "DiagnosticsTask"},
     "roc": {"ROCCurveTask"},
     "histograms": HISTOGRAMS,
+    "diagnostics": {"DiagnosticsTask"},
 }
 FROM_DATASET = set(TASKS) - {"GenerateEventsTask"}
 

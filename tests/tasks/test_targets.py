@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from honeyguide.errors import StoreError
+from honeyguide.io.atomic import read_manifest
+from tasks.preprocessing import PreprocessTask
 from tasks.targets import FolderTarget
 
 
@@ -40,3 +42,15 @@ def test_the_state_of_a_task_that_was_not_done_is_removed_too(tmp_path):
     (target.checkpoint / "state").write_text("half a training")
     target.remove()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_manifest_says_what_the_task_took(tmp_path, monkeypatch):
+    monkeypatch.setenv("HONEYGUIDE_STORE", str(tmp_path))
+    task = PreprocessTask(config="quickstart")
+    with task.write_output() as folder:
+        (folder / "a").write_text("a")
+        sum(range(3_000_000))
+    metadata = read_manifest(task.output().folder)["metadata"]
+    assert metadata["identity"] == task.identity()
+    assert metadata["usage"]["wall_s"] >= metadata["usage"]["cpu_s"] / 2 > 0
+    assert metadata["usage"]["memory_bytes"] > 10_000_000
