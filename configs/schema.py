@@ -9,6 +9,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 import models
 from honeyguide.data.sample import SampleInfo
+from honeyguide.evaluation.enrichment_settings import EnrichmentSettings
 from honeyguide.evaluation.settings import HistogramSettings, RocSettings
 from honeyguide.generate.settings import DetectorSettings, GeneratorSettings
 from honeyguide.inference.settings import InferenceSettings
@@ -100,6 +101,8 @@ class ExperimentSettings(Settings):
     """ROC curves and working points."""
     histograms: HistogramSettings = HistogramSettings()
     """Histograms of inputs."""
+    enrichment: EnrichmentSettings = EnrichmentSettings()
+    """The study of variants of a training."""
 
     @field_validator("model", mode="before")
     @classmethod
