@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from honeyguide.errors import ConfigError, nearest_name
 from honeyguide.settings import Settings
 
 Level = Literal["event", "jet", "constituent"]
@@ -60,3 +61,23 @@ class InputSpec(Settings):
     def num_event_features(self) -> int:
         """Columns per event."""
         return len(self.event_columns)
+
+    def continuous_column(self, name: str, *, where: str) -> int:
+        """Returns the place of a continuous column of the objects.
+
+        Args:
+            name: Its name.
+            where: What names it, for the error.
+
+        Raises:
+            ConfigError: There is no such column.
+        """
+        names = [column.name for column in self.columns if column.kind == "continuous"]
+        if name not in names:
+            raise ConfigError(
+                f"'{name}' is no continuous column of the objects that the model sees",
+                where=where,
+                allowed=", ".join(names),
+                nearest=nearest_name(name, names),
+            )
+        return [column.name for column in self.columns].index(name)

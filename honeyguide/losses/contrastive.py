@@ -5,12 +5,12 @@ All work on cosines, in float32 at least: divided by a temperature of 0.07, the 
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional
+
+from honeyguide.losses.across_ranks import gather, rank_sizes
 
 _SMALLEST_NORM = 1e-6  # shorter vectors count as this long: bounds the gradient where latents have collapsed to 0
 
@@ -19,7 +19,7 @@ def supervised_contrastive(
     latent: Float[Tensor, "batch latent"],
     label: Int[Tensor, " batch"],
     *,
-    temperature: float,
+    temperature: float | Tensor,
     across_ranks: bool = False,
 ) -> Float[Tensor, " batch"]:
     """Returns the supervised contrastive loss of each event (equation 2 of arXiv:2004.11362), shape (batch,).
@@ -39,9 +39,9 @@ def supervised_contrastive(
             The mean over ranks of the gradients, as DistributedDataParallel takes it, is that of the joined batch.
     """
     latent = _directions(latent)
-    sizes = _rank_sizes(latent, across_ranks)
-    others, first = _gather(latent, sizes)
-    labels, _ = _gather(label, sizes)
+    sizes = rank_sizes(latent, across_ranks)
+    others, first = gather(latent, sizes)
+    labels, _ = gather(label, sizes)
     itself = _places(len(latent), first, latent.device)
     log_share = _log_share(_cosines(latent, others) / temperature, itself)
     positive = label[:, None] == labels
@@ -54,7 +54,7 @@ def ntxent(
     first: Float[Tensor, "batch latent"],
     second: Float[Tensor, "batch latent"],
     *,
-    temperature: float,
+    temperature: float | Tensor,
     across_ranks: bool = False,
 ) -> Float[Tensor, " batch"]:
     """Returns the NT-Xent loss of each event (equation 1 of arXiv:2002.05709), shape (batch,).
@@ -69,8 +69,8 @@ def ntxent(
         across_ranks: Compare with the views of all ranks; see :func:`supervised_contrastive`.
     """
     first, second = _directions(first), _directions(second)
-    sizes = _rank_sizes(first, across_ranks)
-    (all_first, start), (all_second, _) = _gather(first, sizes), _gather(second, sizes)
+    sizes = rank_sizes(first, across_ranks)
+    (all_first, start), (all_second, _) = gather(first, sizes), gather(second, sizes)
     others = torch.cat([all_first, all_second])
     one = _places(len(first), start, first.device)
     other = one + len(all_first)
@@ -99,45 +99,3 @@ def _log_share(logits: Float[Tensor, "some all"], itself: Int[Tensor, " some"]) 
     """Returns the log-softmax of each row over all columns but the one that is the row itself."""
     excluded: Bool[Tensor, "some all"] = torch.zeros_like(logits, dtype=torch.bool).scatter(1, itself[:, None], True)
     return torch.log_softmax(logits.masked_fill(excluded, -torch.inf), dim=1)
-
-
-def _rank_sizes(local: Tensor, across_ranks: bool) -> list[int]:
-    """Returns the number of rows on each rank; one number where this process is to stay alone."""
-    if not (across_ranks and distributed.is_available() and distributed.is_initialized()):
-        return [len(local)]
-    sizes = [torch.empty(1, dtype=torch.int64, device=local.device) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(sizes, torch.tensor([len(local)], device=local.device))
-    return [int(size) for size in torch.cat(sizes).tolist()]
-
-
-def _gather(local: Tensor, sizes: list[int]) -> tuple[Tensor, int]:
-    """Returns the rows of all ranks in the order of the ranks, and at which of them those of this rank begin."""
-    if len(sizes) == 1:
-        return local, 0
-    first = sum(sizes[: distributed.get_rank()])
-    rows: Tensor = _Gather.apply(local, sizes, first)  # type: ignore[no-untyped-call]
-    return rows, first
-
-
-class _Gather(torch.autograd.Function):
-    """Rows of all ranks; backwards, the sum over ranks of the gradients that they have for this rank's rows.
-
-    ``distributed.all_gather`` has no gradient, and putting the local rows back into its result gives only a part of
-    it: what the other ranks' losses say about this rank's rows would be lost.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, local: Tensor, sizes: list[int], first: int) -> Tensor:
-        ctx.place = slice(first, first + len(local))
-        # ranks may differ in size, the tensors of one collective may not
-        padded = local.new_zeros((max(sizes), *local.shape[1:]))
-        padded[: len(local)] = local
-        parts = [torch.empty_like(padded) for _ in sizes]
-        distributed.all_gather(parts, padded)
-        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        total = gradients[0].clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(total)
-        return total[ctx.place], None, None

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from honeyguide.losses.across_ranks import gather, rank_sizes
+
 _SCALES = (0.5, 1.0, 2.0)
 
 
@@ -20,6 +22,7 @@ def maximum_mean_discrepancy(
     bandwidths: Sequence[float] | None = None,
     unbiased: bool = True,
     weight: Float[Tensor, " batch"] | None = None,
+    across_ranks: bool = False,
 ) -> Float[Tensor, ""]:
     """Returns the squared maximum mean discrepancy, mean over pairs of generators (JMLR 13 (2012) 723, section 2.2).
 
@@ -37,7 +40,12 @@ def maximum_mean_discrepancy(
             then the result does not change with the scale of the latents, and can't be lowered by shrinking them.
         unbiased: Leave out each event's similarity with itself; the result can then be below 0.
         weight: Event weights, if they are not all the same; not negative.
+        across_ranks: Take the events of all ranks together, of which each rank has its own part, also of unequal size.
+            The result is the same on every rank. The mean over ranks of the gradients, each in the rank's share of the
+            events times the number of ranks, is that of the joined batch.
     """
+    if across_ranks:
+        latent, generator, weight = _joined(latent, generator, weight)
     latent = latent.to(torch.promote_types(latent.dtype, torch.float32))
     squares = _squared_distances(latent)
     same = torch.eye(len(latent), dtype=torch.bool, device=latent.device)
@@ -56,7 +64,7 @@ def maximum_mean_discrepancy(
     return discrepancy.masked_fill(~pairs, 0).sum() / pairs.sum().clamp(min=1)
 
 
-def reverse_gradient(values: Float[Tensor, "*shape"], strength: float) -> Float[Tensor, "*shape"]:
+def reverse_gradient(values: Float[Tensor, "*shape"], strength: float | Float[Tensor, ""]) -> Float[Tensor, "*shape"]:
     """Returns the values as they are; their gradient is multiplied by ``-strength`` (arXiv:1505.07818, section 4.2).
 
     What comes before thus learns to raise the loss that what comes after learns to lower.
@@ -67,13 +75,23 @@ def reverse_gradient(values: Float[Tensor, "*shape"], strength: float) -> Float[
 
 class _Reversal(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, values: Tensor, strength: float) -> Tensor:
-        ctx.strength = strength
+    def forward(ctx: Any, values: Tensor, strength: float | Tensor) -> Tensor:
+        ctx.save_for_backward(torch.as_tensor(strength))
         return values.view_as(values)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return -ctx.strength * gradients[0], None
+        (strength,) = ctx.saved_tensors
+        return -strength * gradients[0], None
+
+
+def _joined(
+    latent: Float[Tensor, "batch latent"], generator: Int[Tensor, " batch"], weight: Float[Tensor, " batch"] | None
+) -> tuple[Float[Tensor, "all latent"], Int[Tensor, " all"], Float[Tensor, " all"] | None]:
+    """Returns the events of all ranks."""
+    sizes = rank_sizes(latent, across_ranks=True)
+    weights = None if weight is None else gather(weight, sizes)[0]
+    return gather(latent, sizes)[0], gather(generator, sizes)[0], weights
 
 
 def _squared_distances(latent: Float[Tensor, "batch latent"]) -> Float[Tensor, "batch batch"]:

@@ -34,7 +34,11 @@ class GeneratorAdversary(nn.Module):
         )
 
     def forward(
-        self, latent: Float[Tensor, "batch latent"], generator: Int[Tensor, " batch"], *, strength: float
+        self,
+        latent: Float[Tensor, "batch latent"],
+        generator: Int[Tensor, " batch"],
+        *,
+        strength: float | Float[Tensor, ""],
     ) -> Float[Tensor, " batch"]:
         """Returns the cross-entropy of the adversary's guess for each event, shape (batch,).
 

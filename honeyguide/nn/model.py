@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from typing import Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -42,16 +43,47 @@ class Model(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.spec = spec
+        self._annealable: dict[str, float] = {}
+
+    @property
+    def score_terms(self) -> tuple[str, ...]:
+        """Names of the terms that are scores: those that an event has by itself, without its batch or its truth."""
+        return tuple(self.config.terms)
+
+    @property
+    def validation_weights(self) -> dict[str, float]:
+        """Weight of each term in the loss that is validated: 0 where less of the term makes no better model."""
+        return dict(self.config.terms)
+
+    @property
+    def annealable(self) -> dict[str, float]:
+        """Values beside the weights of the terms that may change from epoch to epoch, as they are in the config."""
+        return dict(self._annealable)
+
+    def add_annealable(self, name: str, value: float) -> None:
+        """Makes ``name`` an attribute with that value: a tensor that follows the model, and is none of its weights."""
+        self._annealable[name] = value
+        self.register_buffer(name, torch.tensor(value), persistent=False)
+
+    def anneal(self, values: Mapping[str, float]) -> None:
+        """Sets all of :attr:`annealable`; in place, so that what is compiled stays so."""
+        for name in self._annealable:
+            self.get_buffer(name).fill_(values[name])
 
     @abstractmethod
     def loss(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Returns every term named in ``config.terms``, unweighted: the mean of ``batch.weight`` times the term."""
+        """Returns every term named in ``config.terms``, unweighted.
+
+        For a term that is a score: the mean of ``batch.weight`` times it. Others may compare the events of the batch
+        with one another, in training mode with those of all ranks.
+        """
 
     @abstractmethod
     def score(self, batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
-        """Returns scores by name, larger for more signal-like events; ``total`` is weighted by ``config.terms``.
+        """Returns scores by name, larger for more signal-like events.
 
-        In evaluation mode the same event always has the same score.
+        They are the terms in :attr:`score_terms`, and ``total``, their sum weighted by ``config.terms``. In evaluation
+        mode the same event always has the same score, whatever batch it is in.
         """
 
     @abstractmethod

@@ -6,10 +6,22 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from honeyguide.data.augment_settings import AugmentationSettings
 from honeyguide.settings import Settings
 from models.vae.presets import PRESETS, Preset
 
-Term = Literal["reconstruction", "kl", "flow"]
+Term = Literal[
+    "reconstruction",
+    "kl",
+    "flow",
+    "supervised_contrastive",
+    "ntxent",
+    "mmd",
+    "adversary",
+    "emd",
+    "l1",
+    "l2",
+]
 Size = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
@@ -81,7 +93,27 @@ class VAEConfig(Settings):
     terms: dict[str, Weight] = Field(default_factory=dict, validate_default=True)
     """Weight of each loss term. What is not given stays at ``{reconstruction: 1.0, kl: 0.001}`` (without ``kl`` for a
     plain autoencoder), and ``flow``, where there is one, at the weight of ``kl``: their sum is the divergence from the
-    prior. A term of weight 0 is computed and logged, but not trained on."""
+    prior. A term of weight 0 is computed and logged, but not trained on.
+
+    Others are there where they are named. On the latent vectors that are decoded, within a batch:
+    ``supervised_contrastive`` draws events of one generator together and pushes generators apart (arXiv:2004.11362),
+    ``ntxent`` draws two augmented views of an event together and pushes events apart (arXiv:2002.05709), ``mmd`` is the
+    maximum mean discrepancy between generators, and ``adversary`` the cross-entropy of a classifier of generators that
+    is trained along, while the encoder is trained against it (arXiv:1505.07818). ``emd``: earth mover's distance
+    between ``emd_feature`` of the objects and of the reconstructed ones. ``l1``, ``l2``: sums of ``|w|``, ``w²`` over
+    all weights w but the adversary's.
+
+    ``reconstruction``, ``kl``, ``flow`` and ``emd`` are scores too, and their weighted sum is the score ``total``. The
+    validated loss is the weighted sum of all terms but ``adversary``, whose classifier's failure is no gain by
+    itself."""
+    contrastive_temperature: float = Field(0.07, gt=0, allow_inf_nan=False)
+    """What cosines are divided by in ``supervised_contrastive`` and ``ntxent``."""
+    augmentation: AugmentationSettings = AugmentationSettings()
+    """How the views of ``ntxent`` differ from the event."""
+    adversary_strength: float = Field(1.0, ge=0, allow_inf_nan=False)
+    """How much more than the adversary itself the encoder is moved by the ``adversary`` term, against it."""
+    emd_feature: str = "eta"
+    """Feature of the objects that ``emd`` compares."""
 
     def __hash__(self) -> int:
         return hash(self.model_dump_json())

@@ -18,6 +18,9 @@ from tests.planted import make_spec
 
 SMALL = {"hidden": [24, 12], "channels": [6, 4], "latent_dim": 5, "object_hidden": [12], "attention_heads": 2}
 FLOW = {"flow_hidden": 15, "flow_bins": 5, "flow_vectors": 3}
+COMPARED = {"emd_feature": "f1", "augmentation": {"smear": {"f0": 0.3}, "drop": 0.2}}
+COMPARING = {"supervised_contrastive": 0.01, "ntxent": 0.01, "mmd": 0.1, "adversary": 0.01}
+ALL_TERMS = {**COMPARING, "emd": 0.1, "l1": 1e-4, "l2": 1e-4}
 # settings to test a family with; one that is not here is tested with its defaults
 VARIANTS = {
     "vae": [
@@ -36,6 +39,16 @@ VARIANTS_OF_A_LEVEL = {
     + [
         ("jet", {"encoder": "deep_set", **SMALL, "normalization": "batch", "flow": "planar"}),
         ("constituent", {"encoder": "deep_set", "flow": "householder", "hidden": [], "latent_dim": 5}),
+    ]
+    + [
+        ("jet", {"terms": {name: 0.1}, **COMPARED, **SMALL, **style})
+        for name in ("supervised_contrastive", "ntxent", "mmd", "adversary", "emd", "l1", "l2")
+        for style in ({"posterior": "none"}, {"normalization": "batch", "flow": "planar"})
+    ]
+    + [
+        ("jet", {"terms": ALL_TERMS, **COMPARED, **SMALL, "encoder": "deep_set"}),
+        ("constituent", {"terms": ALL_TERMS, **COMPARED, **SMALL, "encoder": "conv", "dropout": 0.2}),
+        ("event", {"terms": ALL_TERMS, **COMPARED, **SMALL, "augmentation": {"smear": {"f0": 0.3}, "drop": 0.0}}),
     ],
 }
 SPECS = {
@@ -110,23 +123,25 @@ def test_the_gradient_reaches_every_parameter(family, variant, level):
 
 
 @for_all_cases
-def test_every_term_is_weighted_by_the_events(family, variant, level):
+def test_every_score_is_weighted_by_the_events(family, variant, level):
     model, batch = make_model(family, variant, level).eval(), make_batch(level)
     weight = torch.rand(NUM_EVENTS)
     per_event = model.score(batch)
-    for name, value in model.loss(replace(batch, weight=weight)).items():
-        torch.testing.assert_close(value, (weight * per_event[name]).mean())
+    weighted = model.loss(replace(batch, weight=weight))
+    for name in model.score_terms:
+        torch.testing.assert_close(weighted[name], (weight * per_event[name]).mean())
 
 
 @for_all_cases
 def test_scores_and_latents_have_one_row_per_event(family, variant, level):
     model, batch = make_model(family, variant, level).eval(), make_batch(level)
     scores, latent = model.outputs(batch)
-    assert {"total", *model.config.terms} <= set(scores)
+    assert set(model.score_terms) <= set(model.config.terms)
+    assert {"total", *model.score_terms} <= set(scores)
     assert all(score.shape == (NUM_EVENTS,) and torch.isfinite(score).all() for score in scores.values())
     assert latent.shape == (NUM_EVENTS, variant.get("latent_dim", latent.shape[-1]))
     assert torch.equal(latent, model.latent(batch))
-    expected = sum(weight * scores[name] for name, weight in model.config.terms.items())
+    expected = sum(model.config.terms[name] * scores[name] for name in model.score_terms)
     torch.testing.assert_close(scores["total"], expected)
 
 
@@ -162,6 +177,13 @@ def test_an_event_scores_the_same_in_any_batch_and_at_any_time(family, variant, 
     assert torch.equal(whole, results(model, batch))
     alone = Batch(**{name: value[3:4] for name, value in vars(batch).items()})
     torch.testing.assert_close(results(model, alone), whole[3:4], rtol=1e-4, atol=1e-5)
+
+
+@for_all_cases
+def test_scores_and_latents_do_not_see_the_truth(family, variant, level):
+    model, batch = make_model(family, variant, level).eval(), make_batch(level)
+    other = replace(batch, generator=1 - batch.generator, label=1 - batch.label, weight=3 * batch.weight)
+    assert torch.equal(results(model, other), results(model, batch))
 
 
 @for_all_cases

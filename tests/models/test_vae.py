@@ -120,3 +120,28 @@ def test_a_deep_set_of_one_object_is_a_readable_error():
 def test_models_without_permutation_invariance_claim_none():
     assert not make_model().permutation_invariant
     assert not make_model(encoder="conv").permutation_invariant
+
+
+@pytest.mark.parametrize("values", [{}, {"flow": "planar"}, {"prior": "dirichlet"}])
+def test_inspection_shows_posterior_draws_and_reconstruction(values):
+    model, batch = make_model(latent_dim=4, **values).eval(), make_batch(2000)
+    with torch.no_grad():
+        found, decoded = model.inspect(batch), model(batch)
+    assert set(found) == {"mean", "sigma", "start", "latent", "latent_draw", "objects", "event"}
+    for name in ("mean", "latent", "objects", "event"):
+        assert torch.equal(found[name], getattr(decoded, name))
+    assert torch.equal(found["sigma"], torch.exp(0.5 * decoded.log_variance))
+    noise = (found["start"] - found["mean"]) / found["sigma"]
+    assert abs(noise.mean()) < 0.05
+    assert abs(noise.std() - 1) < 0.05
+    with torch.no_grad():
+        hidden = model.encoder(batch.objects, batch.mask, batch.event)
+        assert torch.equal(found["latent_draw"], model._decodable(found["start"], hidden)[0])
+        alone = model.inspect(Batch(**{name: value[5:7] for name, value in vars(batch).items()}))
+    for name, value in alone.items():
+        torch.testing.assert_close(value, found[name][5:7])
+
+
+def test_inspection_of_a_plain_autoencoder_has_no_posterior():
+    model, batch = make_model(posterior="none").eval(), make_batch(5)
+    assert set(model.inspect(batch)) == {"mean", "latent", "objects", "event"}
