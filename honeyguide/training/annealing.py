@@ -12,18 +12,25 @@ from honeyguide.training.annealing_settings import AnnealingSettings
 
 _FRACTIONS = {"third_patience": 3, "half_patience": 2}
 
+_BEAD_NAMES = {
+    "reg_param": ("kl", "flow", "emd", "l1", "l2"),
+    "contrastive_weight": ("supervised_contrastive", "ntxent"),
+}
+"""BEAD's names, each for the weights of those of these terms that the model has."""
+
 
 class Annealing:
     """The values of each epoch. It has no state: whoever knows how the epochs before went knows the next one's values.
 
     Args:
-        settings: How the values of some names change.
-        base: Values of all names without annealing, e.g. the weights of the loss terms.
+        settings: How the values of some names change; BEAD's names (:data:`_BEAD_NAMES`) stand for several.
+        base: Values of all names without annealing: the weights of the loss terms, temperatures.
         num_epochs: Epochs that the training takes at most.
         patience: Epochs without improvement after which it stops; None for never.
 
     Raises:
-        ConfigError: A name is not in ``base``; or a trigger needs the patience, and there is none.
+        ConfigError: A name is not in ``base``, or given twice; a trigger needs the patience, and there is none; or a
+            temperature comes to 0.
     """
 
     def __init__(
@@ -34,14 +41,14 @@ class Annealing:
         num_epochs: int,
         patience: int | None,
     ) -> None:
-        for name, annealed in settings.items():
+        self._settings = _by_own_names(settings, base)
+        for name, annealed in self._settings.items():
             _check(name, annealed, base, patience)
-        self._settings = dict(settings)
         self._base = dict(base)
         self._num_epochs = num_epochs
         self._patience = patience
 
-    def weights_at(self, waited: Sequence[int]) -> dict[str, float]:
+    def values_at(self, waited: Sequence[int]) -> dict[str, float]:
         """Returns the values of all names in the epoch that comes next.
 
         Args:
@@ -80,6 +87,18 @@ def _count_rises(waited: Sequence[int], threshold: float) -> int:
     return sum(before < threshold <= after for before, after in pairwise([0, *waited]))
 
 
+def _by_own_names(settings: Mapping[str, AnnealingSettings], base: Mapping[str, float]) -> dict[str, AnnealingSettings]:
+    """Returns the settings with BEAD's names replaced."""
+    found: dict[str, AnnealingSettings] = {}
+    for given, annealed in settings.items():
+        # of a name that stands for nothing in this model the error speaks as it was given
+        for name in [name for name in _BEAD_NAMES.get(given, ()) if name in base] or [given]:
+            if name in found:
+                raise ConfigError("two annealings of one value", where=f"annealing of '{given}'", got=name)
+            found[name] = annealed
+    return found
+
+
 def _check(name: str, settings: AnnealingSettings, base: Mapping[str, float], patience: int | None) -> None:
     where = f"annealing of '{name}'"
     if name not in base:
@@ -89,6 +108,8 @@ def _check(name: str, settings: AnnealingSettings, base: Mapping[str, float], pa
             allowed=", ".join(base),
             nearest=nearest_name(name, base),
         )
+    if name.endswith("temperature") and 0 in (settings.start, settings.end, *settings.values):
+        raise ConfigError("nothing can be divided by a temperature of 0", where=where, allowed="values above 0")
     if settings.trigger in _FRACTIONS and patience is None:
         raise ConfigError(
             "the trigger is a part of the patience, and there is none",

@@ -89,7 +89,7 @@ class TrainingLoop:
         )
         self._annealing = Annealing(
             settings.annealing,
-            base=model.config.terms,
+            base=self._loss.values,
             num_epochs=settings.epochs,
             patience=settings.early_stopping_patience,
         )
@@ -128,7 +128,7 @@ class TrainingLoop:
     def _train_epoch(self) -> None:
         """Makes the steps of the epoch that are left."""
         self._model.train()
-        self._loss.weights = self._annealing.weights_at([record["waited"] for record in self._log.epochs])
+        self._loss.values = self._annealing.values_at([record["waited"] for record in self._log.epochs])
         around, stream, at = self._around, self._train_stream, self._at
         started = time.perf_counter() - at.seconds
         for batch in stream.batches(at.epoch, first=at.step):
@@ -144,7 +144,7 @@ class TrainingLoop:
     def _end_epoch(self, trained: dict[str, float]) -> None:
         """Validates, keeps the record and goes to the next epoch."""
         at, random = self._at, random_state(self._loss.device)
-        weights, self._loss.weights = self._loss.weights, dict(self._model.config.terms)
+        values, self._loss.values = self._loss.values, self._model.validation_weights | self._model.annealable
         with self._stepper.averaged():
             validated = self._validate()
             if not self._around.stop.requested:
@@ -158,7 +158,7 @@ class TrainingLoop:
             "epoch": at.epoch,
             "train": {name: value for name, value in trained.items() if name != "gradient_norm"},
             "validation": validated,
-            "weights": weights,
+            "weights": values,
             "waited": self.best.waited,
             "learning_rate": at.learning_rate,
             "gradient_norm": trained["gradient_norm"],

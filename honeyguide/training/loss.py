@@ -35,6 +35,8 @@ class WeightedLoss:
         self, model: Model, *, weights: Mapping[str, float], precision: Precision = "fp32", compiled: bool = False
     ) -> None:
         self.weights = dict(weights)
+        self._model = model
+        self._values = model.annealable
         self.device = next(model.parameters()).device
         if precision == "fp16" and self.device.type != "cuda":
             raise ConfigError(
@@ -47,6 +49,17 @@ class WeightedLoss:
         self._function: Callable[[Batch], dict[str, Tensor]] = model.loss
         if compiled:
             self._function = _Compiled(model.loss)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Weight of each term, and each further value of the model that can be annealed."""
+        return self.weights | self._values
+
+    @values.setter
+    def values(self, values: Mapping[str, float]) -> None:
+        self.weights = {name: values[name] for name in self.weights}
+        self._values = {name: values[name] for name in self._model.annealable}
+        self._model.anneal(self._values)
 
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the mean of every term over the batch, and ``total``.

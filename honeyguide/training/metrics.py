@@ -14,7 +14,7 @@ class MetricsLog:
 
     Args:
         folder: Where ``metrics.json`` and ``tensorboard/`` shall be.
-        weights: Weight of each term in the loss.
+        weights: Weight of each term in the loss, and what else can be annealed, as it is in the config.
         tensorboard: Whether to write TensorBoard files too.
 
     Attributes:

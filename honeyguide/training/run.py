@@ -132,7 +132,7 @@ def _fit(
     surroundings: Surroundings,
 ) -> TrainingResult:
     """Trains, and writes weights and metrics."""
-    with MetricsLog(folder, weights=model.config.terms, tensorboard=settings.tensorboard) as log:
+    with MetricsLog(folder, weights=model.config.terms | model.annealable, tensorboard=settings.tensorboard) as log:
         loop = TrainingLoop(model, streams, log, settings=settings, surroundings=surroundings)
         loop.run()
         best = loop.best

@@ -57,8 +57,10 @@ class TrainingSettings(Settings):
     """Weight of an event in the loss. ``none``: all the same, generators are mixed as they come. ``physics``: the
     stored event weights. ``balance_generators``: every generator counts the same in total."""
     annealing: dict[str, AnnealingSettings] = Field(default_factory=dict)
-    """How the weights of loss terms change during training, by term. What is validated, and so when to stop, is the
-    loss with the weights as they are in ``model.terms``."""
+    """How the weights of loss terms, by term, and ``contrastive_temperature`` and ``adversary_strength`` change during
+    training. BEAD's ``reg_param`` stands for the terms ``kl``, ``flow``, ``emd``, ``l1`` and ``l2``, its
+    ``contrastive_weight`` for ``supervised_contrastive`` and ``ntxent``, those that there are. What is validated, and
+    so when to stop, is the loss with the values as they are in ``model``."""
     ema_decay: float | None = Field(None, gt=0, lt=1)
     """How much of the moving average of the weights stays in each step. With it, the average is what is validated and
     kept; null for the weights themselves."""

@@ -27,12 +27,12 @@ def annealing(values: dict[str, Any], *, num_epochs: int = 11, patience: int | N
 
 def curve(values: dict[str, Any], num_epochs: int = 11) -> list[float]:
     made = annealing(values, num_epochs=num_epochs)
-    return [made.weights_at([0] * epoch)["kl"] for epoch in range(num_epochs)]
+    return [made.values_at([0] * epoch)["kl"] for epoch in range(num_epochs)]
 
 
 def after(values: dict[str, Any], waited: list[int], patience: int = 6) -> list[float]:
     made = annealing(values, patience=patience)
-    return [made.weights_at(waited[:epoch])["kl"] for epoch in range(len(waited) + 1)]
+    return [made.values_at(waited[:epoch])["kl"] for epoch in range(len(waited) + 1)]
 
 
 def test_linear_goes_from_start_to_end_and_stays():
@@ -61,7 +61,7 @@ def test_steps_hold_from_their_epochs_on():
 
 
 def test_the_other_names_keep_their_values():
-    assert annealing({"shape": "linear", "start": 0, "end": 1}).weights_at([]) == {"kl": 0, "contrastive": 2.0}
+    assert annealing({"shape": "linear", "start": 0, "end": 1}).values_at([]) == {"kl": 0, "contrastive": 2.0}
 
 
 WAITED = [0, 1, 2, 3, 0, 1, 2, 3, 4, 5, 0, 1]
@@ -165,7 +165,28 @@ def test_unknown_names_and_missing_patience_are_errors():
         Annealing({"contrastiv": linear}, base=BASE, num_epochs=3, patience=None)
     with pytest.raises(ConfigError, match="early_stopping_patience"):
         annealing({**trigger, "trigger": "half_patience"}, patience=None)
-    assert annealing({**trigger, "trigger": "counter"}, patience=None).weights_at([0, 1])["kl"] == 2
+    assert annealing({**trigger, "trigger": "counter"}, patience=None).values_at([0, 1])["kl"] == 2
+
+
+def test_beads_names_stand_for_the_weights_that_there_are():
+    base = {"reconstruction": 1.0, "kl": 0.1, "flow": 0.1, "ntxent": 0.2, "l2": 0.1, "contrastive_temperature": 0.07}
+    falling = {"shape": "linear", "start": 4, "end": 2}
+    names = {"reg_param": falling, "contrastive_weight": {**falling, "start": 3}, "contrastive_temperature": falling}
+    settings = {name: parse(values) for name, values in names.items()}
+    made = Annealing(settings, base=base, num_epochs=5, patience=None)
+    expected = {"reconstruction": 1.0, "kl": 4, "flow": 4, "l2": 4, "ntxent": 3, "contrastive_temperature": 4}
+    assert made.values_at([]) == expected
+    with pytest.raises(ConfigError, match="two annealings of one value") as caught:
+        Annealing({"kl": parse(falling), **settings}, base=base, num_epochs=5, patience=None)
+    assert caught.value.details["got"] == "kl"
+    with pytest.raises(ConfigError, match="contrastive_weight"):
+        Annealing({"contrastive_weight": parse(falling)}, base=BASE, num_epochs=5, patience=None)
+
+
+def test_a_temperature_never_comes_to_zero():
+    for values in ({"shape": "linear", "end": 0}, {"shape": "steps", "values": [1, 0], "at": [0, 9]}):
+        with pytest.raises(ConfigError, match="temperature of 0"):
+            Annealing({"a_temperature": parse(values)}, base={"a_temperature": 1.0}, num_epochs=3, patience=None)
 
 
 def test_settings_can_be_compared_by_hash():
