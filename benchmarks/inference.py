@@ -17,7 +17,7 @@ from benchmarks.synthetic_inputs import EVENTS, NETWORKS, cpu_seconds, measure_a
 _FACTOR = {"dense": 5, "Planar_ConvVAE": 2}  # a forward pass is cheaper than a training step
 _ROUNDS = 5
 BEAD = 434
-"""Events per CPU second that BEAD 0.17.5 scores one by one with its Planar_ConvVAE; see ``benchmarks.training.BEAD``."""
+"""Events per CPU second that BEAD 0.17.5 scores with its Planar_ConvVAE, one by one; see ``benchmarks/training.py``."""
 
 
 def measure(scale: float = 1.0) -> list[dict[str, Any]]:
