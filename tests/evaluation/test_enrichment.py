@@ -28,21 +28,21 @@ def gaussian_latents(distance, size, seed, num_generators=2):
 
 
 def test_generators_with_the_same_latents_can_not_be_told_apart():
-    told = generator_auc(*gaussian_latents(0.0, 1500, 1), parts=5, seed=1)
+    told = generator_auc(*gaussian_latents(0.0, 1500, 1), parts=3, seed=1)
     assert abs(told.value - 0.5) < 4 * told.error
     assert 0.01 < told.error < 0.03  # Mann-Whitney of two times 750 events: 0.015
 
 
 def test_generators_at_a_distance_are_told_apart_as_well_as_that_allows():
-    told = generator_auc(*gaussian_latents(2.0, 4000, 2), parts=5, seed=1)
+    told = generator_auc(*gaussian_latents(2.0, 3000, 2), parts=3, seed=1)
     best = norm.cdf(2 / np.sqrt(2))
     assert best - 0.03 < told.value < best + 3 * told.error
 
 
 def test_of_three_generators_the_mean_over_pairs_counts():
-    latent, generator = gaussian_latents(0.0, 3000, 3, num_generators=3)
+    latent, generator = gaussian_latents(0.0, 1800, 3, num_generators=3)
     latent[generator == 2] += 20  # so far off that its two pairs have 1
-    told = generator_auc(latent, generator, parts=5, seed=1)
+    told = generator_auc(latent, generator, parts=3, seed=1)
     assert told.value == pytest.approx((0.5 + 1 + 1) / 3, abs=0.02)
 
 
@@ -52,7 +52,7 @@ def test_one_generator_is_an_error():
         generator_auc(latent, 0 * generator, parts=5, seed=1)
 
 
-def write_training(folder, *, seed, distance, loss, mean=1.0, reconstruction=True, size=400):
+def write_training(folder, *, seed, distance, loss, mean=1.0, reconstruction=True, size=250):
     """Scores of two generators whose latents are ``distance`` apart, and of a signal whose score is ``mean`` higher."""
     spec = InputSpec(
         level="event",
@@ -101,7 +101,7 @@ def study(tmp_path_factory):
     }
     out = folder / "out"
     out.mkdir()
-    return compare_variants(trainings, out, settings=EnrichmentSettings(), roc=ROC), out
+    return compare_variants(trainings, out, settings=EnrichmentSettings(classifier_parts=2), roc=ROC), out
 
 
 def row_of(rows, variant, quantity):
