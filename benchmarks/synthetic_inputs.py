@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -16,10 +17,10 @@ from honeyguide.data.model_inputs import ModelInputsWriter, write_spec
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "dense": {"family": "vae"},
-    "conv": {"family": "vae", "encoder": "conv", "hidden": [100], "normalization": "batch"},
+    "Planar_ConvVAE": {"family": "vae", "preset": "Planar_ConvVAE"},
 }
-"""Configs of the networks that are measured; ``conv`` is BEAD's ConvVAE but for the width of the last feature maps."""
-EVENTS = {"dense": 20_000, "conv": 4_000}
+"""Configs of the networks that are measured."""
+EVENTS = {"dense": 40_000, "Planar_ConvVAE": 8_000}
 """Events at scale 1."""
 
 _BLOCK = 10_000
@@ -64,10 +65,25 @@ def measure_alone(function: Callable[..., dict[str, Any]], *arguments: Any) -> d
         return pool.submit(function, *arguments).result()
 
 
-def least_cpu_seconds(*functions: Callable[[], object], rounds: int) -> list[float]:
-    """Returns the least CPU time of each function; they take turns, so that a busy machine slows all of them alike."""
+def cpu_seconds(*functions: Callable[[], object], rounds: int) -> list[list[float]]:
+    """Returns the CPU times of each function, one for each round.
+
+    They take turns, and so a busy machine slows all of them alike: compare them round by round.
+    """
     times = [[_cpu_seconds(function) for function in functions] for _ in range(rounds)]
-    return [min(column) for column in zip(*times, strict=True)]
+    return [list(column) for column in zip(*times, strict=True)]
+
+
+def ratio_row(reference: list[float], used: list[float], *, share: float = 1.0) -> dict[str, float]:
+    """Returns the columns of a ratio of CPU times: its median over the rounds, the smallest and the largest.
+
+    Args:
+        reference: CPU time of the reference in each round.
+        used: CPU time of what is measured.
+        share: Events of what is measured for one of the reference.
+    """
+    ratios = [share * one / other for one, other in zip(reference, used, strict=True)]
+    return {"ratio": statistics.median(ratios), "ratio_low": min(ratios), "ratio_high": max(ratios)}
 
 
 def _cpu_seconds(function: Callable[[], object]) -> float:

@@ -10,6 +10,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 import models
 from honeyguide.data.sample import SampleInfo
 from honeyguide.diagnostics.settings import DiagnosticsSettings
+from honeyguide.evaluation.enrichment_settings import EnrichmentSettings
 from honeyguide.evaluation.settings import HistogramSettings, RocSettings
 from honeyguide.generate.settings import DetectorSettings, GeneratorSettings
 from honeyguide.inference.settings import InferenceSettings
@@ -103,6 +104,8 @@ class ExperimentSettings(Settings):
     """Histograms of inputs."""
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     """The page about a training."""
+    enrichment: EnrichmentSettings = EnrichmentSettings()
+    """The study of variants of a training."""
 
     @field_validator("model", mode="before")
     @classmethod

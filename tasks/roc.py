@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -67,26 +67,27 @@ class ROCCurveTask(TrainingParameters):
         }
         return {**super().identity(), "scores": scores}
 
-    def scores(self) -> dict[str, dict[int, dict[str, Path]]]:
-        """Returns the score files: label -> seed -> sample -> file."""
-        files: dict[str, dict[int, dict[str, Path]]] = {}
-        for label, task in self.requires().items():
-            # folds have no names of their own here: they are numbered with the seeds, one after the other
-            seeds = [n if fold is not None else seed for n, (seed, fold) in enumerate(task.training_branches)]
-            files[label] = {seed: {} for seed in seeds}
-            for branch in task.get_branch_tasks().values():
-                index, sample = branch.branch_data
-                files[label][seeds[index]][sample] = branch.output().folder / "scores.h5"
-        return files
-
     def run(self) -> None:
         """Computes the curves and draws them."""
         from honeyguide.evaluation.run import evaluate
         from honeyguide.evaluation.summary import summary
 
         with self.write_output() as folder:
-            evaluation = evaluate(self.scores(), folder, settings=self.experiment.settings.roc)
+            evaluation = evaluate(score_files(self.requires()), folder, settings=self.experiment.settings.roc)
         self.publish_message(f"{summary(evaluation)}\nfigures and numbers: {self.output().path}")
+
+
+def score_files(tasks: Mapping[str, InferenceTask]) -> dict[str, dict[int, dict[str, Path]]]:
+    """Returns the score files of each task's trainings: label -> seed -> sample -> file."""
+    files: dict[str, dict[int, dict[str, Path]]] = {}
+    for label, task in tasks.items():
+        # folds have no names of their own here: they are numbered with the seeds, one after the other
+        seeds = [n if fold is not None else seed for n, (seed, fold) in enumerate(task.training_branches)]
+        files[label] = {seed: {} for seed in seeds}
+        for branch in task.get_branch_tasks().values():
+            index, sample = branch.branch_data
+            files[label][seeds[index]][sample] = branch.output().folder / "scores.h5"
+    return files
 
 
 def _latest(overrides: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -68,6 +69,7 @@ class ConvDecoder(nn.Module):
     ) -> tuple[Float[Tensor, "batch object feature"], Float[Tensor, "batch event_feature"]]:
         """Returns decoded objects and event features."""
         hidden = self.layers(latent)
-        objects = self.convolutions(self.unpack(hidden).unflatten(1, self.image)).squeeze(1)
+        image = self.unpack(hidden).unflatten(1, self.image).contiguous(memory_format=torch.channels_last)
+        objects = self.convolutions(image).squeeze(1)
         event = self.event(hidden) if self.event is not None else hidden[:, :0]
         return objects, event

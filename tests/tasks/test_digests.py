@@ -20,27 +20,29 @@ from tasks.generate import GenerateEventsTask
 from tasks.histograms import HistogramPlotterTask, InputHistogrammerTask
 from tasks.inference import InferenceTask
 from tasks.preprocessing import PreprocessTask
-from tasks.roc import ROCCurveTask
+from tasks.roc import ROCCurveTask, score_files
 from tasks.training import TrainingTask
+from workflows.enrichment import EnrichmentStudyTask
 
 TASKS: dict[str, type[HoneyguideTask]] = {
     task.__name__: task
     for task in (
         GenerateEventsTask, DatasetConstructorTask, PreprocessTask, TrainingTask, InferenceTask, ROCCurveTask,
-        InputHistogrammerTask, HistogramPlotterTask, DiagnosticsTask,
+        InputHistogrammerTask, HistogramPlotterTask, DiagnosticsTask, EnrichmentStudyTask,
     )
 }  # fmt: skip
 HISTOGRAMS = {"InputHistogrammerTask", "HistogramPlotterTask"}
-FROM_TRAINING = {"TrainingTask", "InferenceTask", "ROCCurveTask", "DiagnosticsTask"}
+FROM_TRAINING = {"TrainingTask", "InferenceTask", "ROCCurveTask", "DiagnosticsTask", "EnrichmentStudyTask"}
 # who must run again when a field of the section changes
 DEPENDS = {
     "preprocess": {"PreprocessTask", *FROM_TRAINING},
     "model": FROM_TRAINING,
     "training": FROM_TRAINING,
-    "inference": {"InferenceTask", "ROCCurveTask", "DiagnosticsTask"},
-    "roc": {"ROCCurveTask"},
+    "inference": {"InferenceTask", "ROCCurveTask", "DiagnosticsTask", "EnrichmentStudyTask"},
+    "roc": {"ROCCurveTask", "EnrichmentStudyTask"},
     "histograms": HISTOGRAMS,
     "diagnostics": {"DiagnosticsTask"},
+    "enrichment": {"EnrichmentStudyTask"},
 }
 FROM_DATASET = set(TASKS) - {"GenerateEventsTask"}
 
@@ -65,11 +67,18 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     "roc.scores": ("roc.scores=[reconstruction]",),
     "histograms.features": ("histograms.features={jets: [pt]}",),
     "histograms.reference": ("histograms.reference=qcd_mpi",),
+    "enrichment.variants": ("enrichment.variants={plain: {}, other: {training.epochs: 3}}",),
 }
 
 
+VARIANTS = "enrichment.variants={plain: {}, other: {training.epochs: 2}}"
+
+
 def paths(name: str, **parameters: Any) -> set[str]:
-    task = TASKS[name](**parameters)
+    given = parameters.pop("set", ())
+    if name == "EnrichmentStudyTask" and not any(item.startswith("enrichment.variants=") for item in given):
+        given = (*given, VARIANTS)  # without variants there is nothing to depend on
+    task = TASKS[name](**parameters, set=given)
     output = task.output()
     targets = output["collection"].targets.values() if isinstance(output, dict) else [output]
     return {target.path for target in targets}
@@ -287,7 +296,7 @@ def test_folds_are_branches_of_their_own_and_every_one_is_scored() -> None:
     scores = InferenceTask(set=folds).get_branch_tasks().values()
     assert {task.branch_data[0] for task in scores} == set(range(6))
     assert len({task.output().path for task in scores}) == len(scores)
-    (files,) = ROCCurveTask(set=folds).scores().values()
+    (files,) = score_files(ROCCurveTask(set=folds).requires()).values()
     assert len(files) == 6
     plain = TrainingTask(set=folds[1:]).get_branch_tasks()
     assert [task.branch_name() for task in plain.values()] == ["seed4", "seed5"]
