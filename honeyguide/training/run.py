@@ -209,7 +209,8 @@ def _open_streams(
             sources,
             batch_size=settings.batch_size * (settings.accumulate if is_training else 1),
             device=device,
-            shuffle_seed=seed if is_training else None,
+            # always the same order, but a mixed one: terms that compare events need batches of all samples
+            shuffle_seed=seed if is_training else 0,
             resident_bytes=budget,
             event_weights=make_event_weights(settings.event_weights, sources),
             part=part,

@@ -18,7 +18,8 @@ class TrainingSettings(Settings):
     batch_size: int = Field(256, gt=0)
     """Most events in a batch, of all processes together; the batches of an epoch differ by one event at most."""
     accumulate: int = Field(1, gt=0)
-    """Batches whose gradients make one step together: as a batch that many times larger, in the memory of one."""
+    """Batches whose gradients make one step together: as a batch that many times larger, in the memory of one. Terms
+    that compare events do so within each."""
     learning_rate: float = Field(1e-3, gt=0)
     """Step size at the start."""
     optimizer: Literal["adamw", "adam", "radam", "sgd", "rmsprop", "adagrad"] = "adamw"

@@ -9,9 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from honeyguide.data.augment import azimuth_columns, drop_objects, rotate, smear
+from honeyguide.data.augment import augment, azimuth_columns, drop_objects, rotate, smear
+from honeyguide.data.augment_settings import AugmentationSettings
 from honeyguide.data.batch import Batch
 from honeyguide.data.input_spec import Column, InputSpec
+from honeyguide.data.noise import EventNoise
 from honeyguide.errors import ConfigError
 
 
@@ -166,3 +168,37 @@ def test_the_one_that_stays_is_any():
     kept = drop_objects(batch, rate=1.0, generator=torch.Generator().manual_seed(1)).mask[whole].sum(0)
     expected = whole.sum() / 6
     assert ((kept - expected).abs() < 4 * expected**0.5).all()
+
+
+def test_a_view_is_smeared_turned_and_thinned_as_the_settings_say():
+    batch, kept = make_batch(num_events=400), {"smear": {}, "rotate": False, "drop": 0.0}
+    assert_same(augment(batch, SPEC, AugmentationSettings(**kept)), batch)
+    smeared = augment(batch, SPEC, AugmentationSettings(**{**kept, "smear": {"pt": 0.5, "jet_pt": 2.0}}))
+    changes = (smeared.objects - batch.objects)[batch.mask]
+    assert changes[:, 0].std().item() == pytest.approx(0.5, rel=0.1)
+    assert changes[:, 6].std().item() == pytest.approx(2.0, rel=0.1)
+    assert abs(changes[:, [0, 6]].T.corrcoef()[0, 1]) < 0.1
+    assert not changes[:, [1, 2, 3, 4, 5, 7]].any()
+    turned = augment(batch, SPEC, AugmentationSettings(**{**kept, "rotate": True}))
+    assert torch.equal(turned.objects[..., UNTOUCHED], batch.objects[..., UNTOUCHED])
+    assert not torch.isclose(turned.event[:, 1], batch.event[:, 1], atol=1e-4).all()
+    thinned = augment(batch, SPEC, AugmentationSettings(**{**kept, "drop": 0.5}))
+    assert 0.4 < thinned.mask.sum() / batch.mask.sum() < 0.7
+
+
+def test_noise_of_events_gives_an_event_the_same_view_in_any_batch():
+    batch, settings = make_batch(), AugmentationSettings(smear={"pt": 0.5}, drop=0.4)
+    some = torch.tensor([40, 3, 17])
+    part = Batch(**{f.name: getattr(batch, f.name)[some] for f in fields(Batch)})
+    whole, alone, other = (
+        augment(chosen, SPEC, settings, generator=EventNoise(chosen.event_id, draw=draw))
+        for chosen, draw in ((batch, 2), (part, 2), (part, 3))
+    )
+    for f in fields(Batch):
+        assert torch.equal(getattr(alone, f.name), getattr(whole, f.name)[some])
+    assert not torch.equal(other.objects, alone.objects)
+
+
+def assert_same(one: Batch, other: Batch) -> None:
+    for f in fields(Batch):
+        assert torch.equal(getattr(one, f.name), getattr(other, f.name))

@@ -85,6 +85,7 @@ def test_scores_are_averages_over_the_draws_of_each_event(trained, tmp_path):
     model, batch = load_model(trained / "training", build(CONFIG)), whole([trained / "inputs/qcd_herwig/test.h5"])
     with torch.no_grad():
         drawn = [model._terms(batch, model(batch, draw=draw))["reconstruction"] for draw in range(3)]
+    assert not torch.isclose(drawn[0], drawn[1], rtol=1e-3).all()
     np.testing.assert_allclose(three.scores["reconstruction"], torch.stack(drawn).mean(0).numpy(), rtol=1e-4)
     for name, values in three.scores.items():
         np.testing.assert_allclose(values, other.scores[name], rtol=1e-4)

@@ -285,3 +285,29 @@ class _Executes:
 
     def __reduce__(self):
         return (Path.touch, (self.marker,))
+
+
+def test_validation_batches_are_mixed_and_always_the_same(tmp_path):
+    """The events of a sample lie together in their files; in batches like that no generator would meet another."""
+    inputs = write_inputs(tmp_path / "inputs", num_validation=1000)
+    seen = []
+
+    def noting(spec):
+        model = build()(spec)
+        plain = model.loss
+
+        def noted(batch):
+            if not model.training:
+                seen.append(batch)
+            return plain(batch)
+
+        model.loss = noted
+        return model
+
+    run(inputs, tmp_path / "t", model=noting, epochs=2, batch_size=200)
+    assert [batch.event_id.tolist() for batch in seen[:5]] == [batch.event_id.tolist() for batch in seen[5:]]
+    assert sorted(torch.cat([batch.event_id for batch in seen[:5]])) == sorted(
+        whole_split(inputs, "validation").event_id
+    )
+    for batch in seen:
+        assert batch.generator.double().mean().item() == pytest.approx(1 / 3, abs=0.17)
