@@ -150,6 +150,8 @@ class TrainingLoop:
             self._means.add(self._stepper.step(batch, num_events), self._ranks.num_own(num_events))
             at.step += 1
             around.progress.batch(num_events)
+            if not self._ranks.ask_at(at.step):
+                continue
             stopping, due = self._ranks.any(around.stop.requested, around.checkpoints.due())
             if stopping or due:
                 at.seconds = time.perf_counter() - started
@@ -199,7 +201,7 @@ class TrainingLoop:
         self._ranks.take_from_first(self._model.buffers())  # running means of normalisations differ by now
         with torch.inference_mode():
             for number, batch in enumerate(stream.batches()):
-                if self._around.stopping(self._ranks):
+                if self._ranks.ask_at(number) and self._around.stopping(self._ranks):
                     return None, True
                 means.add(self._loss(batch), self._ranks.num_own(stream.events_in(number)))
         self._check_finite(means, stream, split="validation")

@@ -18,7 +18,7 @@ Terms = Callable[[Batch], dict[str, Tensor]]
 def distribute(model: nn.Module, terms: Terms) -> DistributedDataParallel:
     """Returns what computes ``terms`` of ``model`` and averages the gradients while they come."""
     wrapped = DistributedDataParallel(_AsForward(model, terms), gradient_as_bucket_view=True)
-    if next(model.parameters()).device.type == "cpu":
+    if next(model.parameters()).device.type == "cpu" and distributed.get_world_size() > 2:
         wrapped.register_comm_hook(None, _average)
     return wrapped
 
@@ -39,7 +39,7 @@ class _AsForward(nn.Module):
 def _average(_state: None, bucket: GradBucket) -> Future[Tensor]:
     """Returns the mean of a bucket of gradients over the processes, added up in their order.
 
-    How gloo rounds a sum of more than two depends on where in its bucket a gradient lies, and DDP lays its buckets out
+    How gloo rounds a sum of more than two depends on where in its bucket a gradient lies, and DDP lays the buckets out
     anew after its first step: a training that goes on after a break would not come to the same bits.
     """
     own = bucket.buffer()
