@@ -109,15 +109,15 @@ def _plots(trained: Dimensions, initial: Dimensions) -> tuple[Plot, ...]:
 
 
 def _table(dimensions: Dimensions) -> Table:
-    order = np.argsort(-dimensions.variance)
-    kl = dimensions.kl
+    columns: dict[str, NDArray[np.float64]] = {"variance": dimensions.variance}
+    if dimensions.kl is not None:
+        columns["KL [nat]"] = dimensions.kl
     rows = tuple(
         (
             int(dimension) + 1,
-            float(dimensions.variance[dimension]),
-            None if kl is None else float(kl[dimension]),
+            *(float(values[dimension]) for values in columns.values()),
             "yes" if dimensions.active[dimension] else "no",
         )
-        for dimension in order
+        for dimension in np.argsort(-dimensions.variance)
     )
-    return Table("Latent dimensions after the training", ("dimension", "variance", "KL [nat]", "active"), rows)
+    return Table("Latent dimensions after the training", ("dimension", *columns, "active"), rows)

@@ -23,6 +23,7 @@ WORDS = {
     "start": "draws before the flow",
     "latent_draw": "draws after the flow",
 }
+SPLIT_WORDS = {"train": "training events", "test": "test events"}
 METHODS = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 
 Bools = NDArray[np.bool_]
@@ -120,10 +121,10 @@ def _plots(
             axes=projected.axes,
             colours=context.colours,
             labels={name: signal_label(name) for name in rows},
-            title=f"{trained} network, {split} events",
+            title=f"{trained} network, {SPLIT_WORDS[split]}",
         )
-        title = f"{METHODS[method]} of the {view.words}, {trained}, {split} events by {colouring}"
+        title = f"{METHODS[method]} of the {view.words}, {trained}, {SPLIT_WORDS[split]} by {colouring}"
         caption = f"{METHODS[method]} of the {view.words} of the {trained} network; one point is "
-        caption += f"one event. Pale: the events of the map that are not {split} events."
+        caption += f"one event. Pale: the events of the map that are not {SPLIT_WORDS[split]}."
         name = f"projection_{method}_{view.weights}_{view.key}_{split}"
         yield Plot(name, title, caption, figure)
