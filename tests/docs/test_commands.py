@@ -17,8 +17,9 @@ COMMANDS = [
 ]
 DOCSTRINGS = {
     name: inspect.getdoc(getattr(module, name)) or ""
-    for path in sorted((ROOT / "tasks").glob("*.py"))
-    for module in [importlib.import_module(f"tasks.{path.stem}")]
+    for folder in ("tasks", "workflows")
+    for path in sorted((ROOT / folder).glob("*.py"))
+    for module in [importlib.import_module(f"{folder}.{path.stem}")]
     for name in sorted(task_names() & set(vars(module)))
     if getattr(module, name).__module__ == module.__name__
 }
