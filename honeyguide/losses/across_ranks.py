@@ -12,8 +12,9 @@ def rank_sizes(local: Tensor, across_ranks: bool) -> list[int]:
     """Returns the number of rows on each rank; one number where this process is to stay alone."""
     if not (across_ranks and distributed.is_available() and distributed.is_initialized()):
         return [len(local)]
-    sizes = [torch.empty(1, dtype=torch.int64, device=local.device) for _ in range(distributed.get_world_size())]
-    distributed.all_gather(sizes, torch.tensor([len(local)], device=local.device))
+    # between the CPUs: nobody waits for a GPU
+    sizes = [torch.empty(1, dtype=torch.int64) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(sizes, torch.tensor([len(local)]))
     return [int(size) for size in torch.cat(sizes).tolist()]
 
 

@@ -191,7 +191,11 @@ class VAE(Model):
     ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, " batch"] | None]:
         """Returns what is decoded for a start, and the flow's log-determinant."""
         if self.flow is not None:
-            latent, log_det = self.flow(start, hidden)
+            # a determinant near 1 is 1 in bfloat16, and its logarithm lost
+            with torch.autocast(start.device.type, enabled=False):
+                latent, log_det = self.flow(
+                    *(x.to(torch.promote_types(x.dtype, torch.float32)) for x in (start, hidden))
+                )
             return latent, log_det
         return (torch.softmax(start, 1) if self.config.prior == "dirichlet" else start), None
 
