@@ -8,6 +8,7 @@ import numpy as np
 
 from honeyguide.data.input_spec import Column, InputSpec, Level
 from honeyguide.data.model_inputs import ModelInputsWriter, write_spec
+from honeyguide.preprocess.chain import Chain, Scalers
 
 
 def make_spec(
@@ -66,6 +67,8 @@ def write_inputs(folder: Path, *, num_train: int = 600, num_validation: int = 20
     spec = make_spec()
     folder.mkdir()
     write_spec(folder, spec)
+    columns = (spec.columns, spec.event_columns)
+    Scalers(*(tuple(Chain(column.name, ()) for column in part) for part in columns)).write(folder)  # nothing is scaled
     sizes = {"train": num_train, "validation": num_validation, "test": num_test}
     for number, (split, num_events) in enumerate(sizes.items()):
         if num_events:

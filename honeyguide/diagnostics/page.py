@@ -94,8 +94,8 @@ def _section(section: Section, images: Mapping[str, bytes]) -> str:
     plots = "\n".join(_figure(plot, images[plot.name]) for plot in section.plots)
     grid = f'<div class="plots">\n{plots}\n</div>' if plots else ""
     tables = "\n".join(_table(table) for table in section.tables)
-    links = ", ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in section.files)
-    files = f"<p>Beside this page: {links}</p>" if links else ""
+    names = ", ".join(f"<code>{escape(name)}</code>" for name in section.files)
+    files = f"<p>Beside this page: {names}</p>" if names else ""  # no links: the page may be sent without them
     return f"""<section id="{escape(section.name)}" aria-labelledby="{escape(section.name)}-title">
 <h2 id="{escape(section.name)}-title">{escape(section.title)}</h2>
 <p>{escape(section.text)}</p>

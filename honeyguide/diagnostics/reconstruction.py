@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,7 +104,7 @@ def section(context: Context) -> Section:
         "Test events, with the scaling undone; empty slots are left out. A resolution near the spread of the originals "
         "means that the model gives back the average rather than the object."
     )
-    tables = tuple(_table(pair, quality[pair.key]) for pair in pairs)
+    tables = tuple(table for discrete in (False, True) for table in _table(pairs, quality, discrete=discrete))
     data = {key: {name: vars(found) for name, found in groups.items()} for key, groups in quality.items()}
     return Section("reconstruction", TITLE, text, data, tuple(plots), tables, tuple(_warnings(quality)))
 
@@ -221,17 +221,19 @@ def _usable_rows(pair: Pairs, groups: Mapping[str, Bools]) -> dict[str, Bools]:
     return {name: rows for name, rows in found.items() if rows.any()}
 
 
-def _table(pair: Pairs, quality: Mapping[str, Quality]) -> Table:
-    title = pair.feature.name if pair.key == pair.feature.name else f"{pair.feature.name} (of the event)"
-    if pair.discrete:
-        rows: list[tuple[Any, ...]] = [(name, q.num_objects, _round(100 * q.accuracy)) for name, q in quality.items()]
-        return Table(title, ("group", "objects", "right class [%]"), tuple(rows))
-    unit = f" [{pair.feature.unit}]" if pair.feature.unit else ""
-    rows = [
-        (name, q.num_objects, _round(q.bias), _round(q.resolution), _round(q.spread)) for name, q in quality.items()
-    ]
-    columns = ("group", "objects", f"bias{unit}", f"resolution{unit}", f"spread of originals{unit}")
-    return Table(title, columns, tuple(rows))
+def _table(pairs: Sequence[Pairs], quality: Mapping[str, Mapping[str, Quality]], *, discrete: bool) -> Iterator[Table]:
+    """Yields the table of the features that are classes, or of those that are numbers; none where there is none."""
+    rows: list[tuple[Any, ...]] = []
+    for pair in (pair for pair in pairs if pair.discrete == discrete):
+        for name, q in quality[pair.key].items():
+            values = (100 * q.accuracy,) if discrete else (q.bias, q.resolution, q.spread)
+            unit = () if discrete else (pair.feature.unit,)
+            rows.append((pair.key, name, q.num_objects, *map(_round, values), *unit))
+    if discrete and rows:
+        yield Table("Classes that come back", ("feature", "group", "objects", "right class [%]"), tuple(rows))
+    elif rows:
+        columns = ("feature", "group", "objects", "bias", "resolution", "spread of originals", "unit")
+        yield Table("Numbers that come back", columns, tuple(rows))
 
 
 def _round(value: float) -> float | None:

@@ -50,18 +50,17 @@ def section(context: Context) -> Section:
     events = read_events(context.sources.scores, RocSettings())
     colours = {MERGED: "black"} | {f"{BACKGROUND}{name}": context.colours[name] for name in events.generator_names}
     colours |= {name: context.colours[name] for name in events.signal_names if name in context.colours}
-    plots, tables, data = [], [], {}
+    plots, found = [], {}
     for score in events.scores:
         groups = events.by_group(score)
-        found = summarise(groups)
-        data[score] = {name: asdict(item) for name, item in found.items()}
-        tables.append(_table(score, found))
+        found[score] = summarise(groups)
         plots += _plots(score, groups, colours)
     text = (
         "Larger scores are more signal-like. Generators that differ here would be told apart by a cut on the score, "
         "which then depends on the simulation; signals should lie to the right of all of them."
     )
-    return Section("scores", TITLE, text, data, tuple(plots), tuple(tables))
+    data = {score: {name: asdict(item) for name, item in groups.items()} for score, groups in found.items()}
+    return Section("scores", TITLE, text, data, tuple(plots), (_table(found),))
 
 
 def merge(groups: Mapping[str, tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
@@ -114,10 +113,11 @@ def _plots(score: str, groups: Mapping[str, tuple[Floats, Floats]], colours: Map
     return plots
 
 
-def _table(score: str, found: Mapping[str, Summary]) -> Table:
-    columns = ("group", "events", "median", "68 % from", "to", "above 1 % background cut [%]")
+def _table(found: Mapping[str, Mapping[str, Summary]]) -> Table:
+    columns = ("score", "group", "events", "median", "68 % from", "to", "above 1 % background cut [%]")
     rows: list[tuple[Any, ...]] = [
-        (name, s.num_events, *(float(f"{v:.4g}") for v in (s.median, s.low, s.high, 100 * s.above)))
-        for name, s in found.items()
+        (score, name, s.num_events, *(float(f"{v:.4g}") for v in (s.median, s.low, s.high, 100 * s.above)))
+        for score, groups in found.items()
+        for name, s in groups.items()
     ]
-    return Table(score, columns, tuple(rows))
+    return Table("Scores of each group", columns, tuple(rows))

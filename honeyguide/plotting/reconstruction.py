@@ -34,7 +34,7 @@ def pairs_figure(panels: Mapping[str, tuple[Floats, Floats]], feature: Feature, 
         low, high = (low / 2, low * 2) if log else (low - 0.5, low + 0.5)
     edges = np.geomspace(low, high, PAIR_BINS + 1) if log else np.linspace(low, high, PAIR_BINS + 1)
     with figure_style():
-        figure = Figure(figsize=(4.0 * len(panels) + 1.2, 4.8))
+        figure = Figure(figsize=(3.0 * len(panels) + 1.0, 3.9))
         axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         counts = [np.histogram2d(a, np.clip(b, low, high), bins=[edges, edges])[0] for a, b in panels.values()]
         norm = LogNorm(1, max(2.0, *(float(count.max()) for count in counts)))
@@ -45,9 +45,10 @@ def pairs_figure(panels: Mapping[str, tuple[Floats, Floats]], feature: Feature, 
             ax.set(xlim=(low, high), ylim=(low, high))
             plain_log(ax, x=log, y=log)
             ax.set_title(name, fontsize=14)
+            ax.tick_params(labelsize=12)
         figure.colorbar(image, ax=list(axes), label="entries / bin", pad=0.02)
-        figure.supxlabel(_label("original", feature), fontsize=17)
-        axes[0].set_ylabel(_label("reconstructed", feature))
+        figure.supxlabel(_label("original", feature), fontsize=15)
+        axes[0].set_ylabel(_label("reconstructed", feature), fontsize=15)
         return figure
 
 

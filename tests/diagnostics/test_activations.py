@@ -110,3 +110,10 @@ def test_figure_names_groups_and_marks_dead_units():
     assert [label.get_text() for label in ax.get_yticklabels()] == ["pythia", "$m$ = 1000 GeV"]
     assert "1 dead" in ax.get_title(loc="left")
     assert list(ax.lines[0].get_xdata()) == [0]
+
+
+def test_every_layer_of_a_trained_model_is_seen(looked):
+    model, data = looked.context.model, looked.sections["activations"].data
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    assert set(linear) <= set(data)
+    assert set(data[linear[0]]["mean"]) == {"pythia", "herwig", "mass=3500"}

@@ -50,3 +50,9 @@ def test_trace_is_chromes(model):
     for part in ("forward", "backward", "optimizer"):
         assert names.count(part) == STEPS
     assert any("AddmmBackward" in str(name) for name in names)
+
+
+def test_traces_lie_beside_the_page(looked, page):
+    for name in ("trace_training.json.gz", "trace_inference.json.gz"):
+        assert (page / name).read_bytes() == looked.sections["profile"].files[name]
+        assert name in (page / "index.html").read_text()

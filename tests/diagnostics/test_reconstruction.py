@@ -143,3 +143,14 @@ def test_residuals_of_signals_do_not_stretch_the_axis(planted):
     assert -10 < low < -2
     assert 2 < high < 10
     assert "[GeV]" in figure.axes[0].get_xlabel()
+
+
+def test_section_has_every_feature_of_every_group(looked):
+    section = looked.sections["reconstruction"]
+    assert set(section.data) == {"f0", "f1", "f2", "event.e0"}
+    test = looked.context.inspected.events.in_split("test")
+    mask = looked.context.inspected.events.inputs.mask
+    for name, rows in looked.context.inspected.events.generators().items():
+        assert section.data["f0"][name]["num_objects"] == mask[rows & test].sum()
+        assert section.data["event.e0"][name]["num_objects"] == (rows & test).sum()
+    assert {"reconstruction_f0", "residual_f0", "residual_event_e0"} <= {plot.name for plot in section.plots}

@@ -54,6 +54,10 @@ def texts(figure) -> list[str]:
     return [text.get_text().strip() for text in figure.axes[0].texts]
 
 
+def test_nothing_is_shown_where_nothing_was_measured(looked):
+    assert "not_made" in looked.sections["resources"].data
+
+
 def test_bars_have_units():
     figure = time_figure({"TrainingTask": (600.0, 1200.0), "InferenceTask": (0.5, 0.25)})
     assert figure.axes[0].get_xlabel() == "time [min]"

@@ -43,3 +43,13 @@ def test_every_signal_point_has_a_panel():
     titles = [ax.get_title(loc="left") for ax in figure.axes if ax.axison]
     assert titles == [f"$m$ = {m} GeV" for m in range(5)]
     assert all(len(ax.patches) == 2 for ax in figure.axes if ax.axison)
+
+
+def test_section_has_every_score_of_every_group(looked):
+    data = looked.sections["scores"].data
+    assert {"total", "reconstruction", "kl", "flow"} <= set(data)
+    expected = {f"{BACKGROUND}pythia", f"{BACKGROUND}herwig", "mass=3500"}
+    assert all(set(groups) == expected for groups in data.values())
+    assert data["total"]["mass=3500"]["num_events"] == 450
+    names = {plot.name for plot in looked.sections["scores"].plots}
+    assert {f"scores_{score}" for score in data} <= names

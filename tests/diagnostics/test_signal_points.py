@@ -90,3 +90,11 @@ def test_overview_has_all_points_and_plain_ticks():
     ax = overview_figure(rows, axis="AUC", reference=0.5, log=True).axes[0]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["$m$ = 1 GeV", "$m$ = 2 GeV", "$m$ = 3 GeV"]
     np.testing.assert_allclose(np.concatenate([line.get_xdata() for line in ax.lines[:1]]), [0.1, 0.2, 0.3])
+
+
+def test_planted_signal_has_its_auc(looked):
+    section = looked.sections["signal_points"]
+    auc = section.data["mass=3500"]["auc"]
+    assert auc["low"] < auc["value"] < auc["high"]
+    assert section.data["mass=3500"]["efficiency_0.0001"]["value"] is None
+    assert "0.0001" in section.text
