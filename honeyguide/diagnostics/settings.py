@@ -26,7 +26,7 @@ class DiagnosticsSettings(Settings):
     (arXiv:1509.00519)."""
     projections: tuple[Projection, ...] = ("pca", "tsne")
     """Maps of the latent space to two dimensions; ``umap`` needs the package umap-learn."""
-    projection_events: int = Field(2000, ge=100)
+    projection_events: int = Field(1500, ge=100)
     """Points of a projection, taken evenly from all groups of events."""
     batch_size: int = insignificant(1024, gt=0, description="Most events in a batch.")
     device: str = insignificant("auto", description="auto (a GPU where there is one), cpu, cuda or cuda:1, ...")

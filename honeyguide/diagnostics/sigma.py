@@ -12,6 +12,7 @@ from honeyguide.plotting.drift import histogram_figure
 from honeyguide.plotting.style import signal_label
 
 NAME, TITLE = "sigma", "Uncertainty of the posterior"
+SPLIT_WORDS = {"train": "training events", "test": "test events"}
 
 
 def section(context: Context) -> Section:
@@ -41,13 +42,13 @@ def section(context: Context) -> Section:
             colours=context.colours,
             dashed=list(events.signals()),
             labels={name: signal_label(name) for name in values},
-            title=f"{split} events",
+            title=SPLIT_WORDS[split],
         )
         caption = (
             "Standard deviation of the posterior before any flow, averaged over the latent dimensions of each event. "
             "1 is that of the prior."
         )
-        plots.append(Plot(f"sigma_{split}", f"Posterior sigma, {split} events", caption, figure))
+        plots.append(Plot(f"sigma_{split}", f"Posterior sigma, {SPLIT_WORDS[split]}", caption, figure))
     table = Table(
         "Posterior sigma, averaged over dimensions",
         ("split", "group", "events", "mean", "standard deviation"),
