@@ -141,7 +141,8 @@ def test_whatever_happens_to_the_processes_the_result_is_the_same(tmp_path):
     finish_on_two_nodes(job)
     assert results(job.folder) == results(whole(job, tmp_path))
     assert {path.name for path in job.folder.iterdir()} == {
-        "initial.safetensors", "best.safetensors", "last.safetensors", "model.json", "metrics.json", "provenance.json",
+        "initial.safetensors", "best.safetensors", "last.safetensors", "latent_gaussian.json", "model.json",
+        "metrics.json", "provenance.json",
     }  # fmt: skip
     assert json.loads((job.folder / "provenance.json").read_text())["from"] == "a test"
 
