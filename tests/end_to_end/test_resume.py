@@ -82,5 +82,5 @@ def test_interrupted_training_goes_on_at_the_next_run(as_files: Law, tmp_path: P
     assert finished.returncode == 0, finished.text
     assert "the training goes on in epoch" in finished.text
     assert weights(as_files) == weights(other)
-    assert len(weights(other)) == 4  # best and last of two seeds
+    assert len(weights(other)) == 6  # initial, best and last of two seeds
     assert not state.parent.exists()
