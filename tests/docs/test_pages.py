@@ -65,7 +65,11 @@ def exists(key: str) -> bool:
 @by_page
 def test_settings_that_a_page_names_exist(page):
     keys = re.findall(rf"(?<![\w./$])((?:{'|'.join(SECTIONS)})(?:\.[a-z]\w*)+)", without_outputs(page.read_text()))
-    keys = [key for key in keys if not key.endswith((".py", ".h5", ".json", ".csv", ".yaml", ".md")) and key != "models.linear"]
+    keys = [
+        key
+        for key in keys
+        if not key.endswith((".py", ".h5", ".json", ".csv", ".yaml", ".md")) and key != "models.linear"
+    ]
     assert [key for key in keys if not exists(key)] == []
 
 
