@@ -18,6 +18,8 @@ from honeyguide.generate.tracking import Perigee, measured, signed_impact, true_
 from honeyguide.generate.vertices import JetTracks, SecondaryVertices, find_vertices
 
 _ALL_JETS = {"min_pt": 5.0, "max_abs_eta": 5.0, "max_jets": 1000}
+# a detector tells classes of particles apart, not their species
+_PDG_ID = np.array([{CHARGED: 211, ELECTRON: 11, MUON: 13, PHOTON: 22, NEUTRAL: 130}[kind] for kind in range(5)])
 CHARGED_CANDIDATES, NEUTRAL_CANDIDATES, VERTICES = "jet_pfcand", "jet_npfcand", "jet_sv"
 
 
@@ -32,11 +34,10 @@ class _Jets:
 
 @dataclass(frozen=True)
 class _Candidates:
-    """Constituents of the jets, flat: jet, class of response, PDG id, momentum, generated particle of each."""
+    """Constituents of the jets, flat: jet, class of response, momentum, generated particle of each."""
 
     jet: NDArray[np.int64]
     kind: NDArray[np.int64]
-    pdg_id: NDArray[np.int64]
     pt: NDArray[np.float64]
     eta: NDArray[np.float64]
     phi: NDArray[np.float64]
@@ -120,7 +121,7 @@ def _flat_jets(jets: ak.Array) -> _Jets:
 def _flat_candidates(jets: ak.Array, seen: ak.Array) -> _Candidates:
     sizes = ak.to_numpy(ak.flatten(ak.num(jets.constituents, axis=2)))
     chosen = ak.flatten(seen[ak.flatten(jets.constituents, axis=2)])
-    columns = {name: ak.to_numpy(chosen[name]) for name in ("kind", "pdg_id", "pt", "eta", "phi", "source")}
+    columns = {name: ak.to_numpy(chosen[name]) for name in ("kind", "pt", "eta", "phi", "source")}
     return _Candidates(jet=np.repeat(np.arange(len(sizes)), sizes), **columns)
 
 
@@ -142,7 +143,7 @@ def _kinematics(candidates: _Candidates, jets: _Jets) -> dict[str, NDArray[np.ge
         "energy_log": np.log(candidates.energy),
         "deta": candidates.eta - jets.axes.eta[candidates.jet],
         "dphi": (turn + np.pi) % (2 * np.pi) - np.pi,
-        "id": np.abs(candidates.pdg_id),
+        "id": _PDG_ID[candidates.kind],
     }
 
 

@@ -14,9 +14,9 @@ TREE = "DeepJetNTupler/DeepJetvars"
 def write_tagging_root(path: Path, events: ak.Array, *, first_id: int) -> None:
     """Writes the jets of the events to the tree ``DeepJetNTupler/DeepJetvars`` of ``path``, one jet per entry.
 
-    Names are those that b-hive's ``hlt_run3`` reads; of its branches, those that a parametric simulation can't have
-    (numbers of hits, chi2, corrected momenta) are left out. GeV, mm, radians. Collections are jagged, and
-    ``n<collection>`` is their length.
+    Tree and branches are named as those that b-hive's ``hlt_run3`` reads. What a parametric simulation can't have
+    (numbers of hits, chi2, corrected momenta) and what QCD has not (leptonic truth) is left out; neutral candidates,
+    heavy hadrons and ids are added. GeV, mm, radians. Collections are jagged, ``n<collection>`` is their length.
 
     - ``event`` (``first_id`` plus the event's place), ``jet_index`` (0: the largest pt), ``weight`` (pb);
     - ``jet_pt eta phi energy mass ncand``, and shares of the energy ``jet_chf nhf phf elf muf`` (charged and neutral
@@ -26,11 +26,11 @@ def write_tagging_root(path: Path, events: ak.Array, *, first_id: int) -> None:
       one is 1) as in ``honeyguide/generate/flavour.py``; PDG id, momentum and flight distance of the hardest heavy
       hadron, ``jet_heavy_hadron_id p flight``;
     - ``jet_pfcand_*``, tracks by falling pt: ``pt eta phi energy pt_log energy_log deta dphi`` (minus the jet's) ``id``
-      (11, 13, or the hadron's) ``charge``; impact parameters with the lifetime sign ``dxy dz trackjet_d3d`` and, over
-      their errors, ``dxysig dzsig trackjet_d3dsig``; ``trackjet_dist trackjet_decayL`` (closest approach to the
-      jet's axis, as in ``honeyguide/generate/tracking.py``); ``etarel ppara_ratio pperp_ratio`` (momentum along and
-      across that axis);
-    - ``jet_npfcand_*``, neutral candidates by falling pt: likewise, and ``isgamma``;
+      (211 for any hadron, 11, 13) ``charge``; impact parameters with the lifetime sign ``dxy dz trackjet_d3d`` and,
+      over their errors, ``dxysig dzsig trackjet_d3dsig``; ``trackjet_dist trackjet_decayL`` (closest approach to
+      the jet's axis, as in ``honeyguide/generate/tracking.py``); ``etarel ppara_ratio pperp_ratio`` (momentum along
+      and across that axis);
+    - ``jet_npfcand_*``, neutral candidates by falling pt: likewise (``id`` 22 or 130), and ``isgamma``;
     - ``jet_sv_*``, secondary vertices by falling significance: ``pt eta phi energy mass pt_log deta dphi ntrack dxy
       dxysig d3d d3dsig costhetasvpv enratio``, as in ``honeyguide/generate/vertices.py``.
 

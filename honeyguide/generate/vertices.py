@@ -140,4 +140,5 @@ def _displaced_decay(source: NDArray[np.int64], particles: GeneratedParticles) -
 
 
 def _sums(values: NDArray[np.float64], group: NDArray[np.int64], num_groups: int) -> NDArray[np.float64]:
-    return np.stack([np.bincount(group, column, num_groups) for column in values.T], axis=1)
+    sums = [np.bincount(group, column, num_groups) for column in values.T]
+    return np.stack(sums, axis=1).astype(np.float64)  # without any group they are integers

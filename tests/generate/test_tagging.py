@@ -215,6 +215,10 @@ def test_candidates_add_up_to_the_jet(jets: dict[str, ak.Array]) -> None:
     tracks = ak.sum(sample.jet_pfcand_energy, axis=1) / sample.jet_energy
     np.testing.assert_allclose(tracks, sample.jet_chf + sample.jet_elf + sample.jet_muf, atol=0.05)
     assert set(np.unique(flat(sample.jet_pfcand_charge))) == {-1, 1}
+    # species are not measured
+    assert set(np.unique(flat(sample.jet_pfcand_id))) == {11, 13, 211}
+    assert set(np.unique(flat(sample.jet_npfcand_id))) == {22, 130}
+    assert ak.all((sample.jet_npfcand_id == 22) == (sample.jet_npfcand_isgamma == 1))
     for name in sample.fields:
         assert np.isfinite(flat(sample[name])).all(), name
 
