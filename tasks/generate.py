@@ -30,7 +30,8 @@ class GenerateEventsTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore[mis
         law run GenerateEventsTask --config quickstart --branch 0 --set dataset.samples.qcd_no_mpi.generate.seed=7
 
     Outputs: ``events.csv`` (BEAD's format, GeV), ``events.h5`` (LHC Olympics format) and ``generation.json``
-    (cross section, acceptance, settings) of each chunk. Equal settings and seed give the same files to the last bit.
+    (cross section, acceptance, settings) of each chunk; with ``dataset.detector.tracking`` also ``jets.root``, jets
+    with tracks and vertices. Equal settings and seed give the same files to the last bit (in ROOT: the same values).
     """
 
     result_version = 1
@@ -72,6 +73,7 @@ class GenerateEventsTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore[mis
         from honeyguide.generate.chunk import generate_chunk
 
         dataset, chunk = self.experiment.settings.dataset, self.branch_data
+        tagging = () if dataset.detector.tracking is None else ("tagging_root",)
         with self.write_output() as folder:
             generate_chunk(
                 folder,
@@ -79,6 +81,6 @@ class GenerateEventsTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore[mis
                 detector=dataset.detector,
                 num_events=chunk.num_events,
                 chunk=chunk.index,
-                formats=("bead_csv", "lhco_hdf5"),
+                formats=("bead_csv", "lhco_hdf5", *tagging),
                 progress=self.progress(f"{chunk.sample}, chunk {chunk.index}: events", chunk.num_events),
             )

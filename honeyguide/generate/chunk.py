@@ -19,10 +19,12 @@ from honeyguide.generate.bead_csv import write_bead_csv
 from honeyguide.generate.detector import detect, missing_momentum
 from honeyguide.generate.jets import btag, cluster
 from honeyguide.generate.pythia import DARK_MESONS, DEFAULT_PT_HAT_MIN, GeneratedParticles, PythiaGenerator
-from honeyguide.generate.settings import DetectorSettings, EventFormat, GeneratorSettings
+from honeyguide.generate.settings import QCD_PROCESSES, DetectorSettings, EventFormat, GeneratorSettings
+from honeyguide.generate.tagging import tagging_features, without_late_tracks
+from honeyguide.generate.tagging_root import write_tagging_root
 from honeyguide.io.lhco_hdf5 import MAX_PARTICLES, write_lhco
 
-FILE_NAMES: dict[EventFormat, str] = {"bead_csv": "events.csv", "lhco_hdf5": "events.h5"}
+FILE_NAMES: dict[EventFormat, str] = {"bead_csv": "events.csv", "lhco_hdf5": "events.h5", "tagging_root": "jets.root"}
 RECORD = "generation.json"
 REFERENCES = ("Pythia 8.3: arXiv:2203.11601", "FastJet: arXiv:1111.6097", "anti-kT: arXiv:0802.1189")
 _MAX_PYTHIA_SEED = 899_999_999
@@ -36,7 +38,8 @@ class SimulatedEvents:
 
     Attributes:
         events: ``num_events * {weight, met, met_phi, particles: var * {pdg_id, pt, eta, phi}, jets: var * {pt, eta,
-            phi, mass, btag, constituents: var * int}}``; GeV and radians; weights in pb.
+            phi, mass, btag, constituents: var * int}}``; GeV and radians; weights in pb. With
+            ``detector.tracking`` also ``tagging``, what taggers read of each jet.
         record: Cross section, numbers of tried and accepted events, seeds, truth; plain JSON types.
     """
 
@@ -56,7 +59,8 @@ def generate_chunk(
 ) -> dict[str, Any]:
     """Returns the record of a chunk after writing its events, and the record as ``generation.json``, into ``folder``.
 
-    The files are bit-identical for equal arguments. Memory grows by about 10 kB per event of the chunk.
+    The files are bit-identical for equal arguments, but for the times of writing that ROOT files hold. Memory
+    grows by about 10 kB per event of the chunk.
 
     Args:
         folder: An existing folder.
@@ -64,7 +68,8 @@ def generate_chunk(
         detector: Detector, jets and trigger.
         num_events: Number of accepted events of this chunk.
         chunk: Index of the chunk; other chunks of the sample have other random numbers.
-        formats: ``bead_csv`` (``events.csv``) and ``lhco_hdf5`` (``events.h5``).
+        formats: ``bead_csv`` (``events.csv``), ``lhco_hdf5`` (``events.h5``) and ``tagging_root`` (``jets.root``, needs
+            ``detector.tracking``).
         progress: Called with the number of events accepted so far.
 
     Raises:
@@ -76,6 +81,9 @@ def generate_chunk(
     for name in formats:
         if name == "bead_csv":
             write_bead_csv(folder / FILE_NAMES[name], simulated.events)
+        elif name == "tagging_root":
+            first_id = first_event_id(generator, detector, chunk)
+            write_tagging_root(folder / FILE_NAMES[name], simulated.events, first_id=first_id)
         else:
             label = np.full(num_events, int(generator.is_signal), dtype=np.int8)
             write_lhco(folder / FILE_NAMES[name], padded_particles(simulated.events.particles), label)
@@ -94,7 +102,7 @@ def simulate(
     """Returns ``num_events`` accepted events of a chunk, in memory. Arguments and errors as for ``generate_chunk``."""
     _check_threshold(generator, detector)
     pythia_seed, rng = chunk_random(generator, detector, chunk)
-    pythia = PythiaGenerator(generator, seed=pythia_seed)
+    pythia = PythiaGenerator(generator, seed=pythia_seed, with_history=detector.tracking is not None)
     tally = _Tally()
     while tally.num_accepted < num_events:
         particles = pythia.next_batch(tally.batch_size(num_events))
@@ -138,15 +146,25 @@ def chunk_random(
     They follow by SHA-256 from the settings, the sample's seed among them, and the chunk's index, but not from the size
     of the sample, so that a larger sample begins with the same events.
     """
-    settings = [
-        generator.model_dump(mode="json", exclude={"events", "min_acceptance"}),
-        detector.model_dump(mode="json"),
-    ]
-    digest = hashlib.sha256(json.dumps([*settings, chunk], sort_keys=True).encode()).digest()
-    sequence = np.random.SeedSequence(int.from_bytes(digest, "big"))
+    sequence = np.random.SeedSequence(int.from_bytes(_chunk_digest(generator, detector, chunk), "big"))
     pythia_sequence, detector_sequence = sequence.spawn(2)
     pythia_seed = 1 + int(pythia_sequence.generate_state(1, np.uint64)[0] % _MAX_PYTHIA_SEED)
     return pythia_seed, np.random.default_rng(detector_sequence)
+
+
+def first_event_id(generator: GeneratorSettings, detector: DetectorSettings, chunk: int) -> int:
+    """Returns the id of the first event of a chunk: 39 bits that depend on all that the chunk is, and 24 zeros."""
+    return int.from_bytes(_chunk_digest(generator, detector, chunk)[-5:], "big") >> 1 << 24
+
+
+def _chunk_digest(generator: GeneratorSettings, detector: DetectorSettings, chunk: int) -> bytes:
+    # a detector without tracking makes the events that it made before there was any tracking
+    later = {"tracking"} if detector.tracking is None else set()
+    settings = [
+        generator.model_dump(mode="json", exclude={"events", "min_acceptance"}),
+        detector.model_dump(mode="json", exclude=later),
+    ]
+    return hashlib.sha256(json.dumps([*settings, chunk], sort_keys=True).encode()).digest()
 
 
 def padded_particles(particles: ak.Array) -> NDArray[np.float32]:
@@ -194,20 +212,23 @@ def count_dark_hadrons(particles: GeneratedParticles) -> tuple[int, int]:
 
 
 def _accepted(particles: GeneratedParticles, detector: DetectorSettings, rng: np.random.Generator) -> ak.Array:
-    seen = detect(particles, detector, rng)
+    tracking = detector.tracking
+    seen = detect(particles if tracking is None else without_late_tracks(particles, tracking), detector, rng)
     jets = cluster(seen, detector.jets)
     tags = btag(jets, particles, radius=detector.jets.radius, settings=detector.btag, rng=rng)
     met, met_phi = missing_momentum(seen)
-    events = ak.zip(
-        {
-            "weight": particles.weights,
-            "met": met,
-            "met_phi": met_phi,
-            "particles": seen,
-            "jets": ak.with_field(jets, tags, "btag"),
-        },
-        depth_limit=1,
-    )
+    columns = {
+        "weight": particles.weights,
+        "met": met,
+        "met_phi": met_phi,
+        "particles": seen[["pdg_id", "pt", "eta", "phi"]],
+        "jets": ak.with_field(jets, tags, "btag"),
+    }
+    if tracking is not None:
+        columns["tagging"] = tagging_features(
+            jets, seen, particles, jet_settings=detector.jets, settings=tracking, rng=rng
+        )
+    events = ak.zip(columns, depth_limit=1)
     trigger = detector.trigger
     leading = ak.to_numpy(ak.fill_none(ak.firsts(jets.pt), 0.0))
     keep = (leading >= trigger.min_leading_jet_pt) & (met >= trigger.min_met)
@@ -217,7 +238,7 @@ def _accepted(particles: GeneratedParticles, detector: DetectorSettings, rng: np
 def _check_threshold(generator: GeneratorSettings, detector: DetectorSettings) -> None:
     threshold = generator.pt_hat_min or DEFAULT_PT_HAT_MIN
     trigger = detector.trigger.min_leading_jet_pt
-    if generator.process == "qcd_dijets" and threshold > trigger > 0:
+    if generator.process in QCD_PROCESSES and threshold > trigger > 0:
         raise ConfigError(
             "pt_hat_min is above the trigger's jet threshold: most of what the trigger accepts would be missing",
             got=f"pt_hat_min {threshold:g}, min_leading_jet_pt {trigger:g}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import awkward as ak
 import numpy as np
@@ -15,12 +15,13 @@ _INVISIBLE = (12, 14, 16, 18, 51, 52, 53, 1000022)
 _FIRST_HIDDEN_VALLEY_ID = 4_900_000
 _MIN_PT = 1e-3  # GeV; what flies along the beam is out of any acceptance
 _CLASSES = ("charged_hadrons", "electrons", "muons", "photons", "neutral_hadrons")
-_CHARGED, _ELECTRON, _MUON, _PHOTON, _NEUTRAL = range(5)
+CHARGED, ELECTRON, MUON, PHOTON, NEUTRAL = range(5)
+TRACKS = (CHARGED, ELECTRON, MUON)
 
 
 @dataclass(frozen=True)
 class _Signals:
-    """What reaches the detector, flat: event, response class, PDG id, pt, eta, phi of each particle or cell."""
+    """What reaches the detector, flat: event, response class, PDG id, pt, eta, phi, generated particle of each."""
 
     event: NDArray[np.int64]
     kind: NDArray[np.int64]
@@ -28,17 +29,18 @@ class _Signals:
     pt: NDArray[np.float64]
     eta: NDArray[np.float64]
     phi: NDArray[np.float64]
+    source: NDArray[np.int64]
 
     def take(self, index: NDArray[np.generic]) -> _Signals:
-        return _Signals(
-            self.event[index], self.kind[index], self.pdg_id[index], self.pt[index], self.eta[index], self.phi[index]
-        )
+        return _Signals(*(getattr(self, column.name)[index] for column in fields(self)))
 
 
 def detect(particles: GeneratedParticles, settings: DetectorSettings, rng: np.random.Generator) -> ak.Array:
-    """Returns what the detector sees: ``num_events * var * {pdg_id, pt, eta, phi}``, massless, the largest pt first.
+    """Returns what the detector sees, massless, the largest pt first.
 
-    Energies in GeV, phi in (-pi, pi]. A calorimeter cell carries the PDG id and direction of its hardest particle.
+    ``num_events * var * {pdg_id, pt, eta, phi, kind, source}``: energies in GeV, phi in (-pi, pi], ``kind`` the class
+    of response (``CHARGED``, ...), ``source`` the index of the generated particle in the batch. A calorimeter cell
+    carries PDG id, direction and source of its hardest particle.
     """
     signals = _merge_cells(_reach(_visible(particles), settings, rng), settings.cell_size)
     pt = _smear(signals, settings, rng)
@@ -51,9 +53,18 @@ def detect(particles: GeneratedParticles, settings: DetectorSettings, rng: np.ra
             "pt": pt[order],
             "eta": signals.eta[seen][order],
             "phi": signals.phi[seen][order],
+            "kind": signals.kind[seen][order].astype(np.int8),
+            "source": signals.source[seen][order],
         }
     )
     return ak.unflatten(flat, np.bincount(event, minlength=len(particles)))
+
+
+def visible(particles: GeneratedParticles) -> ak.Array:
+    """Returns the stable particles that a perfect detector sees, ``num_events * var * {pt, eta, phi}``."""
+    signals = _visible(particles)
+    flat = ak.zip({"pt": signals.pt, "eta": signals.eta, "phi": signals.phi})
+    return ak.unflatten(flat, np.bincount(signals.event, minlength=len(particles)))
 
 
 def missing_momentum(seen: ak.Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -71,10 +82,11 @@ def _visible(particles: GeneratedParticles) -> _Signals:
     px, py = particles.px[keep], particles.py[keep]
     pt = np.hypot(px, py)
     eta = np.arcsinh(particles.pz[keep] / pt)
-    classes = np.where(charge != 0, _CHARGED, _NEUTRAL)
-    for pdg_id, name in ((11, _ELECTRON), (13, _MUON), (22, _PHOTON)):
+    classes = np.where(charge != 0, CHARGED, NEUTRAL)
+    for pdg_id, name in ((11, ELECTRON), (13, MUON), (22, PHOTON)):
         classes[kind == pdg_id] = name
-    return _Signals(particles.event[keep], classes, particles.pdg_id[keep], pt, eta, np.arctan2(py, px))
+    phi, source = np.arctan2(py, px), np.flatnonzero(keep)
+    return _Signals(particles.event[keep], classes, particles.pdg_id[keep], pt, eta, phi, source)
 
 
 def _reach(signals: _Signals, settings: DetectorSettings, rng: np.random.Generator) -> _Signals:
@@ -82,13 +94,12 @@ def _reach(signals: _Signals, settings: DetectorSettings, rng: np.random.Generat
     acceptance, efficiency = _of_class(settings, "max_abs_eta"), _of_class(settings, "efficiency")
     kind = signals.kind.copy()
     lost = (np.abs(signals.eta) > acceptance[kind]) | (rng.random(len(kind)) >= efficiency[kind])
-    for track, cell in ((_CHARGED, _NEUTRAL), (_ELECTRON, _PHOTON)):
+    for track, cell in ((CHARGED, NEUTRAL), (ELECTRON, PHOTON)):
         fallen = lost & (kind == track)
         kind[fallen] = cell
         lost[fallen] = np.abs(signals.eta[fallen]) > acceptance[cell]
         lost[fallen] |= rng.random(np.count_nonzero(fallen)) >= efficiency[cell]
-    found = _Signals(signals.event, kind, signals.pdg_id, signals.pt, signals.eta, signals.phi)
-    return found.take(~lost)
+    return replace(signals, kind=kind).take(~lost)
 
 
 def _merge_cells(signals: _Signals, cell_size: float) -> _Signals:
@@ -97,14 +108,14 @@ def _merge_cells(signals: _Signals, cell_size: float) -> _Signals:
         return signals
     row = np.floor(signals.eta / cell_size).astype(np.int64)
     column = np.floor(signals.phi / cell_size).astype(np.int64)
-    tracks = np.isin(signals.kind, (_CHARGED, _ELECTRON, _MUON))
+    tracks = np.isin(signals.kind, TRACKS)
     row[tracks] = np.arange(len(row))[tracks]  # a track is a cell of its own
     order = np.lexsort((-signals.pt, column, row, signals.kind, signals.event))
     keys = np.stack([signals.event, signals.kind, row, column])[:, order]
     starts = np.flatnonzero(np.concatenate([[True], (keys[:, 1:] != keys[:, :-1]).any(axis=0)]))
     hardest = signals.take(order[starts])
     pt = np.add.reduceat(signals.pt[order], starts)
-    return _Signals(hardest.event, hardest.kind, hardest.pdg_id, pt, hardest.eta, hardest.phi)
+    return replace(hardest, pt=pt)
 
 
 def _smear(signals: _Signals, settings: DetectorSettings, rng: np.random.Generator) -> NDArray[np.float64]:

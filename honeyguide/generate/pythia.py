@@ -31,6 +31,21 @@ _VARIATIONS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
+class History:
+    """Where the particles of a batch come from, flat as ``GeneratedParticles``.
+
+    Attributes:
+        status: Pythia's status code without its sign, shape (num_particles,).
+        mother: Index of the first mother within the event, 0 for none, shape (num_particles,).
+        vertex: Where each particle was produced, in mm, shape (num_particles, 3); the collision is at the origin.
+    """
+
+    status: NDArray[np.int64]
+    mother: NDArray[np.int64]
+    vertex: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class GeneratedParticles:
     """All particles of a batch of generated events, flat.
 
@@ -42,6 +57,7 @@ class GeneratedParticles:
         charge: Electric charge in units of the positron's.
         px, py, pz: Momentum in GeV.
         daughter: Index of the first daughter within the event, 0 for none.
+        history: Mothers and vertices, where the generator was asked for them.
     """
 
     offsets: NDArray[np.int64]
@@ -53,6 +69,7 @@ class GeneratedParticles:
     py: NDArray[np.float64]
     pz: NDArray[np.float64]
     daughter: NDArray[np.int64]
+    history: History | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -69,12 +86,14 @@ class PythiaGenerator:
     Args:
         settings: The sample.
         seed: Pythia's own seed, 1 to 899,999,999.
+        with_history: Whether mothers and vertices are wanted.
 
     Raises:
         ModelError: Pythia does not accept the settings.
     """
 
-    def __init__(self, settings: GeneratorSettings, *, seed: int) -> None:
+    def __init__(self, settings: GeneratorSettings, *, seed: int, with_history: bool = False) -> None:
+        self._with_history = with_history
         self._pythia = pythia8mc.Pythia("", False)
         for command in pythia_commands(settings, seed=seed):
             if not self._pythia.readString(command):
@@ -105,6 +124,7 @@ class PythiaGenerator:
             py=ak.to_numpy(flat.p.py),
             pz=ak.to_numpy(flat.p.pz),
             daughter=ak.to_numpy(flat.daughter1).astype(np.int64),
+            history=_history(flat) if self._with_history else None,
         )
 
     @property
@@ -124,6 +144,15 @@ class PythiaGenerator:
         return charges[inverse]
 
 
+def _history(flat: ak.Array) -> History:
+    vertex = [ak.to_numpy(ak.fill_none(flat.vProd[axis], 0.0)) for axis in ("px", "py", "pz")]
+    return History(
+        status=np.abs(ak.to_numpy(flat.status)).astype(np.int64),
+        mother=ak.to_numpy(flat.mother1).astype(np.int64),
+        vertex=np.stack(vertex, axis=1),
+    )
+
+
 def pythia_commands(settings: GeneratorSettings, *, seed: int) -> list[str]:
     """Returns the commands that set Pythia up for a sample."""
     commands = [
@@ -135,6 +164,8 @@ def pythia_commands(settings: GeneratorSettings, *, seed: int) -> list[str]:
     ]
     process = {
         "qcd_dijets": _qcd_dijets,
+        "bbbar_dijets": _qcd_dijets,
+        "ccbar_dijets": _qcd_dijets,
         "semi_visible_jets": _semi_visible_jets,
         "wprime_to_qqqq": _wprime_to_qqqq,
     }[settings.process]
@@ -143,7 +174,8 @@ def pythia_commands(settings: GeneratorSettings, *, seed: int) -> list[str]:
 
 def _qcd_dijets(settings: GeneratorSettings) -> list[str]:
     threshold = settings.pt_hat_min or DEFAULT_PT_HAT_MIN
-    commands = ["HardQCD:all = on", f"PhaseSpace:pTHatMin = {threshold}"]
+    processes = {"qcd_dijets": "all", "bbbar_dijets": "hardbbbar", "ccbar_dijets": "hardccbar"}
+    commands = [f"HardQCD:{processes[settings.process]} = on", f"PhaseSpace:pTHatMin = {threshold}"]
     if settings.pt_hat_bias is not None:
         commands += [
             "PhaseSpace:bias2Selection = on",

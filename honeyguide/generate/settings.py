@@ -8,14 +8,16 @@ from pydantic import Field, model_validator
 
 from honeyguide.settings import Settings
 
-Process = Literal["qcd_dijets", "semi_visible_jets", "wprime_to_qqqq"]
+Process = Literal["qcd_dijets", "bbbar_dijets", "ccbar_dijets", "semi_visible_jets", "wprime_to_qqqq"]
 GeneratorVariation = Literal[
     "no_mpi", "mpi", "fsr_up", "fsr_down", "hadronisation_soft", "hadronisation_hard", "vincia"
 ]
-EventFormat = Literal["bead_csv", "lhco_hdf5"]
+EventFormat = Literal["bead_csv", "lhco_hdf5", "tagging_root"]
+
+QCD_PROCESSES = ("qcd_dijets", "bbbar_dijets", "ccbar_dijets")
 
 _SIGNAL_PARAMETERS: dict[str, tuple[str, ...]] = {
-    "qcd_dijets": (),
+    **dict.fromkeys(QCD_PROCESSES, ()),
     "semi_visible_jets": ("mass", "r_inv"),
     "wprime_to_qqqq": ("mass", "mass_x", "mass_y"),
 }
@@ -25,7 +27,8 @@ class GeneratorSettings(Settings):
     """One simulated sample: what Pythia 8 generates, how, and how many events of it are kept."""
 
     process: Process
-    """Hard process: ``qcd_dijets`` (all 2 -> 2 QCD processes), ``semi_visible_jets`` (q qbar -> Z' -> dark quarks,
+    """Hard process: ``qcd_dijets`` (all 2 -> 2 QCD processes), ``bbbar_dijets`` and ``ccbar_dijets`` (of these, those
+    to a pair of bottom or charm quarks, with their masses), ``semi_visible_jets`` (q qbar -> Z' -> dark quarks,
     Hidden Valley shower and hadronisation; arXiv:1503.00009, 1707.05326) or ``wprime_to_qqqq`` (W' -> X Y -> 4 quarks,
     made as W' -> W Z with the masses of W and Z moved to those of X and Y)."""
 
@@ -84,8 +87,8 @@ class GeneratorSettings(Settings):
                 raise ValueError(f"process {self.process} needs {name}")
             if name not in wanted and getattr(self, name) is not None:
                 raise ValueError(f"process {self.process} has no {name}; leave it out")
-        if self.process != "qcd_dijets" and (self.pt_hat_min is not None or self.pt_hat_bias is not None):
-            raise ValueError(f"pt_hat_min and pt_hat_bias are for qcd_dijets, not for {self.process}")
+        if self.process not in QCD_PROCESSES and (self.pt_hat_min is not None or self.pt_hat_bias is not None):
+            raise ValueError(f"pt_hat_min and pt_hat_bias are for QCD dijets, not for {self.process}")
         if self.process == "semi_visible_jets" and self.setting == "vincia":
             raise ValueError("semi_visible_jets can't be made with setting vincia: Vincia has no Hidden Valley shower")
         self._check_masses()
@@ -105,7 +108,7 @@ class GeneratorSettings(Settings):
     @property
     def is_signal(self) -> bool:
         """Whether the process is a signal (label 1) rather than background (label 0)."""
-        return self.process != "qcd_dijets"
+        return self.process not in QCD_PROCESSES
 
     @property
     def signal_point(self) -> dict[str, float] | None:
@@ -185,6 +188,37 @@ class BTagSettings(Settings):
     """For all other jets."""
 
 
+class TrackingSettings(Settings):
+    """How displaced tracks and vertices are measured; the primary vertex is known exactly, there is no pile-up.
+
+    Errors of impact parameters are Gaussian, the sum in quadrature of the tracker's own resolution and of multiple
+    scattering before its first layer: sigma(d0)^2 = a^2 + (b / (p sin(theta)^(3/2)))^2, and
+    sigma(z0)^2 = a^2 + (b / (p sin(theta)^(5/2)))^2. The constants are those of 100 GeV muons in the CMS tracker
+    (arXiv:1405.6569); the scattering terms make 0.09 and 0.15 mm at 1 GeV, typical of a silicon tracker.
+    """
+
+    magnetic_field: float = Field(default=3.8, gt=0)
+    """Magnetic field along the beam, in T."""
+
+    d0_constant: float = Field(default=0.010, gt=0)
+    """a of the transverse impact parameter, in mm."""
+
+    d0_scattering: float = Field(default=0.09, ge=0)
+    """b of the transverse impact parameter, in mm GeV."""
+
+    z0_constant: float = Field(default=0.030, gt=0)
+    """a of the longitudinal impact parameter, in mm."""
+
+    z0_scattering: float = Field(default=0.15, ge=0)
+    """b of the longitudinal impact parameter, in mm GeV."""
+
+    max_production_radius: float = Field(default=100.0, gt=0)
+    """Charged hadrons that are produced farther than this from the beam, in mm, leave energy but no track."""
+
+    min_vertex_significance: float = Field(default=3.0, ge=0)
+    """Secondary vertices with a smaller flight distance, in units of its error, are not found."""
+
+
 class DetectorSettings(Settings):
     """A parametric detector, jets and a trigger; the defaults give events like those of the LHC Olympics 2020 R&D set.
 
@@ -229,6 +263,10 @@ class DetectorSettings(Settings):
 
     btag: BTagSettings = BTagSettings()
     """b-tagging."""
+
+    tracking: TrackingSettings | None = None
+    """Displaced tracks and vertices. ``{}`` takes the defaults, and the jets with their tracks, neutral candidates,
+    vertices and true flavour are written as a flat ROOT tree, too; null: none of it is simulated."""
 
     @model_validator(mode="before")
     @classmethod

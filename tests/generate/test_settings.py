@@ -18,6 +18,7 @@ from honeyguide.generate.settings import DetectorSettings, GeneratorSettings
     [
         ({"process": "qcd_dijets", "r_inv": 0.3}, "has no r_inv"),
         ({"process": "qcd_dijets", "mass": 1000}, "has no mass"),
+        ({"process": "bbbar_dijets", "mass": 1000}, "has no mass"),
         ({"process": "semi_visible_jets", "r_inv": 0.3}, "needs mass"),
         ({"process": "semi_visible_jets", "mass": 1000}, "needs r_inv"),
         ({"process": "semi_visible_jets", "mass": 1000, "r_inv": 1.2}, "less than or equal to 1"),
@@ -70,6 +71,15 @@ def test_commands_are_those_of_the_process() -> None:
     svj = pythia_commands(GeneratorSettings(process="semi_visible_jets", mass=2000, r_inv=0.25), seed=1)
     assert "4900023:m0 = 2000.0" in svj
     assert "4900111:oneChannel = 1 0.25 0 51 -51" in svj
+
+
+def test_heavy_quark_dijets_are_background_and_take_the_cuts_of_qcd() -> None:
+    settings = GeneratorSettings(process="ccbar_dijets", pt_hat_min=40, pt_hat_bias=4)
+    assert not settings.is_signal
+    assert settings.signal_point is None
+    commands = pythia_commands(settings, seed=1)
+    assert {"HardQCD:hardccbar = on", "PhaseSpace:pTHatMin = 40.0"} <= set(commands)
+    assert "HardQCD:all = on" not in commands
 
 
 def test_settings_load_nothing_heavy() -> None:

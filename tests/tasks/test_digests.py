@@ -55,6 +55,7 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     SAMPLES + "*.label": (SAMPLES + "wprime_3500.label=background", SAMPLES + "wprime_3500.signal_point=null"),
     SAMPLES + "*.split": (SAMPLES + "qcd_mpi.split=train",),
     SAMPLES + "*.generate.process": (SAMPLES + "wprime_3500.generate=" + SVJ,),
+    "dataset.detector.tracking": ("dataset.detector.tracking={}",),
     "preprocess.level": ("preprocess.level=constituent", "preprocess.features=[]"),
     "preprocess.jet_ordering": ("preprocess.jet_ordering=mass",),
     "preprocess.constituent_ordering": ("preprocess.constituent_ordering=pt_fraction",),
