@@ -10,7 +10,7 @@ quickstart:
 
 # the tests
 test *arguments:
-    source setup.sh && pytest {{arguments}}
+    source setup.sh && pytest -n 2 {{arguments}}
 
 # lint, types, imports
 lint:

@@ -92,14 +92,14 @@ def test_page_of_settings_is_up_to_date():
 def test_first_screen_of_the_readme():
     top = text_of("README.md")[:1200]
     assert "source setup.sh && law run ROCCurveTask --config quickstart\n" in top
-    assert "source setup.sh && pytest\n" in top
+    assert "source setup.sh && pytest -n 2\n" in top
     assert "docs/figures/quickstart_roc.png" in top
     assert all(figure.stat().st_size <= 200_000 for figure in (ROOT / "docs" / "figures").iterdir())
 
 
 def test_checks_are_those_of_ci():
     ci = text_of(".ci/run")
-    for command in ("ruff check .", "ruff format --check .", "mypy", "lint-imports --no-logo", "pytest"):
+    for command in ("ruff check .", "ruff format --check .", "mypy", "lint-imports --no-logo", "pytest -n 2"):
         for text in (ci, text_of("README.md"), text_of("CONTRIBUTING.md")):
             assert re.search(rf"(?m)(^|&& |=\d ){re.escape(command)}\s", text), command
 
