@@ -76,7 +76,7 @@ class Spectra:
             return sums[:, 1:-1, 1:-1]
         pt, eta = (np.arange(size).clip(1, size - 2) - 1 for size in sums.shape[1:])
         result = np.zeros((len(sums), sums.shape[1] - 2, sums.shape[2] - 2))
-        np.add.at(result, (slice(None), pt[:, None], eta[None]), sums)
+        np.add.at(result, np.ix_(np.arange(len(sums)), pt, eta), sums)
         return result
 
 
@@ -208,7 +208,7 @@ def make_reweighting(spectra: Spectra, settings: ReweightingSettings) -> Reweigh
     reference = h[truths.index(settings.reference)]
     if not reference.any():
         raise DataError(f"the reference '{settings.reference}' has no jets in the bins", allowed="a spectrum")
-    both = (h > 0) & (reference > 0)
+    both = np.asarray((h > 0) & (reference > 0))
     alone = [name for name, mine, shared in zip(truths, h, both, strict=True) if mine.any() and not shared.any()]
     if alone:
         raise DataError(
@@ -222,7 +222,7 @@ def make_reweighting(spectra: Spectra, settings: ReweightingSettings) -> Reweigh
     norm = np.divide(total, target.sum((1, 2)), out=np.zeros(len(truths)), where=total > 0)
     outside_of_reference = np.where((reference > 0) | (settings.no_reference == "one"), 1.0, 0.0)
     inner = np.where(both, norm[:, None, None] * target / np.where(both, h, 1), outside_of_reference)
-    factors = _with_flow(np.where(h.any((1, 2))[:, None, None], inner, 1.0), settings)
+    factors = _with_flow(np.where(h.sum((1, 2), keepdims=True) > 0, inner, 1.0), settings)
     return Reweighting(settings, spectra, factors, 1 - target.sum((1, 2)) / reference.sum())
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from honeyguide.data.jet_bins import bin_index, jet_bins
+from honeyguide.data.jet_bins import jet_bins
 from honeyguide.data.reweighting_settings import JetBinning
 from honeyguide.errors import DataError
 from honeyguide.evaluation.intervals import efficiency_interval
@@ -134,25 +134,6 @@ def binned_efficiencies(
     """
     index = [bin - 1 for bin in jet_bins(bins, jets.pt, jets.eta)]
     shape = (len(jets.truths), len(bins.pt) - 1, len(bins.eta) - 1)
-    return _efficiencies(passed, jets, index, shape, confidence_level=confidence_level, min_jets=min_jets)
-
-
-def efficiencies_against(
-    values: ArrayLike, edges: ArrayLike, passed: Bools, jets: Jets, *, confidence_level: float, min_jets: float
-) -> Efficiencies:
-    """Returns the efficiencies of every truth in bins of one variable, cells (num_truths, num_bins).
-
-    Args:
-        values: The variable, such as ``jets.pt`` or ``abs(jets.eta)``, shape (num_jets,). Jets outside of the edges
-            are in no cell.
-        edges: Of the bins, ascending.
-        passed: Which jets pass each selection, shape (num_selections, num_jets).
-        jets: The jets.
-        confidence_level: Of the intervals.
-        min_jets: Effective jets that a defined efficiency needs.
-    """
-    index = [bin_index(values, edges, name="binned variable") - 1]
-    shape = (len(jets.truths), len(np.asarray(edges)) - 1)
     return _efficiencies(passed, jets, index, shape, confidence_level=confidence_level, min_jets=min_jets)
 
 

@@ -60,6 +60,8 @@ class TaggingPoints:
         bins: Of ``binned``.
         inclusive: Efficiencies over all jets, cells (num_truths,); not defined where the point is not.
         binned: In bins of pt and eta, cells (num_truths, num_pt, num_eta).
+        by_pt: In bins of pt, of jets inside the edges of eta, cells (num_truths, num_pt, 1).
+        by_eta: In bins of eta, of jets inside the edges of pt, cells (num_truths, 1, num_eta).
     """
 
     discriminators: tuple[str, ...]
@@ -69,6 +71,8 @@ class TaggingPoints:
     bins: JetBinning
     inclusive: Efficiencies
     binned: Efficiencies
+    by_pt: Efficiencies
+    by_eta: Efficiencies
 
     def to_json(self) -> dict[str, Any]:
         """Returns everything as JSON types; what is not defined is null, with the reason."""
@@ -85,19 +89,19 @@ class TaggingPoints:
         numbers |= {"mistagged_jets": [number(v) for v in point.counts]}
         if point.reason is not None:
             return {"thresholds": None, "reason": point.reason, **numbers}
-        num_pt, num_eta = len(self.bins.pt) - 1, len(self.bins.eta) - 1
         return {
             "thresholds": [number(value) for value in point.thresholds],
             **numbers,
-            "efficiencies": {
-                name: {
-                    "inclusive": self.inclusive.to_json(index, code),
-                    "by_pt_and_eta": [
-                        [self.binned.to_json(index, code, i, j) for j in range(num_eta)] for i in range(num_pt)
-                    ],
-                }
-                for code, name in enumerate(self.truths)
-            },
+            "efficiencies": {name: self._truth(index, code) for code, name in enumerate(self.truths)},
+        }
+
+    def _truth(self, index: int, code: int) -> dict[str, Any]:
+        pt, eta = range(len(self.bins.pt) - 1), range(len(self.bins.eta) - 1)
+        return {
+            "inclusive": self.inclusive.to_json(index, code),
+            "by_pt": [self.by_pt.to_json(index, code, i, 0) for i in pt],
+            "by_eta": [self.by_eta.to_json(index, code, 0, j) for j in eta],
+            "by_pt_and_eta": [[self.binned.to_json(index, code, i, j) for j in eta] for i in pt],
         }
 
 
@@ -186,7 +190,8 @@ def plane_points(
     if pair[0].signal != pair[1].signal:
         raise ConfigError(f"{pair[0].name} and {pair[1].name} have different signals", where="plane")
     weights = np.stack([_shares(pair[0].signal, jets, "signal")] + [_shares(p.background, jets, p.name) for p in pair])
-    if count := int(np.isnan(values).any(0)[weights.any(0)].sum()):
+    missing = np.isnan(values[0]) | np.isnan(values[1])
+    if count := int((missing & (weights.sum(0) > 0)).sum()):
         raise DataError(f"{count} jets have a discriminator that is NaN", where=f"{pair[0].name}, {pair[1].name}")
     points = [
         _plane_point(name, goal, values, weights, settings.min_jets) for name, goal in settings.plane_points.items()
@@ -221,8 +226,7 @@ def _plane_point(
     if not signal.any():
         return TaggingPoint(name, "no signal passes within the targets", (np.inf,) * 2, targets, (0.0,) * 2, (0.0,) * 2)
     thresholds = (float(first[signal].min()), float(second[signal].min()))
-    both = np.asarray((first >= thresholds[0]) & (second >= thresholds[1]))
-    passed = w[1:, both]
+    passed = w[1:, (first >= thresholds[0]) & (second >= thresholds[1])]
     mistag, sumw2 = passed.sum(1), (passed**2).sum(1)
     counts = np.divide(mistag**2, sumw2, out=np.zeros(2), where=sumw2 > 0)
     few = counts.min() < min_jets * (1 - 1e-9)
@@ -271,13 +275,21 @@ def _with_efficiencies(
     undefined = np.array([point.reason is not None for point in points], bool)
     level, need = settings.confidence_level, settings.min_jets
     inclusive = truth_efficiencies(passed, jets, confidence_level=level, min_jets=need)
-    binned = binned_efficiencies(passed, jets, settings.bins, confidence_level=level, min_jets=need)
+    bins = settings.bins
+    one_eta = bins.model_copy(update={"eta": (bins.eta[0], bins.eta[-1])})
+    one_pt = bins.model_copy(update={"pt": (bins.pt[0], bins.pt[-1])})
+    binned, by_pt, by_eta = (
+        binned_efficiencies(passed, jets, each, confidence_level=level, min_jets=need).without(undefined)
+        for each in (bins, one_eta, one_pt)
+    )
     return TaggingPoints(
         discriminators=discriminators,
         mistagged=tuple(tuple(jets.truths[code] for code in codes) for codes in mistagged),
         points=tuple(points),
         truths=jets.truths,
-        bins=settings.bins,
+        bins=bins,
         inclusive=inclusive.without(undefined),
-        binned=binned.without(undefined),
+        binned=binned,
+        by_pt=by_pt,
+        by_eta=by_eta,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -60,7 +60,7 @@ def _draw(ax: Axes, spectra: Spectra, variable: str, reference: str, *, interlac
             ax.stairs(height, edges, fill=True, color="0.85", label=f"{name} (reference)")
         gaps = (5 * place, (5, 5 * (len(drawn) - 1)))  # where lines coincide, each shows in the gaps of the others
         line = gaps if interlaced and len(drawn) > 1 else dashes(code)
-        style = {"color": colour(code), "linewidth": 1.8, "linestyle": line}
+        style: dict[str, Any] = {"color": colour(code), "linewidth": 1.8, "linestyle": line}
         ax.stairs(height, edges, label=None if name == reference else name, **style)
         ax.errorbar(centres, height, error, fmt="none", ecolor=colour(code), elinewidth=1)
     if variable == "pt" and edges[0] > 0:

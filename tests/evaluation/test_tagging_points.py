@@ -111,6 +111,24 @@ def test_efficiencies_of_every_truth_and_bin(weighted):
     assert result.inclusive.value[0, LIGHT] == pytest.approx(result.points[0].mistag[0])
 
 
+def test_efficiencies_against_pt_and_eta():
+    jets, rng = toy(weighted=True)
+    values = rng.normal(0, 1, len(jets)) + np.array([2, 1, 0])[jets.truth]
+    result = one_dimension(values, jets, {"loose": 0.1})
+    passed = values >= result.points[0].thresholds[0]
+    eta = np.abs(jets.eta)
+    inside = (jets.pt >= 20) & (jets.pt < 100) & (eta < 2.5)
+    for found, variable, edges in ((result.by_pt, jets.pt, BINS.pt), (result.by_eta, eta, BINS.eta)):
+        for code in range(3):
+            mine = inside & (jets.truth == code)
+            total = np.histogram(variable[mine], edges, weights=jets.weight[mine])[0]
+            through = np.histogram(variable[mine & passed], edges, weights=jets.weight[mine & passed])[0]
+            np.testing.assert_allclose(found.value[0, code].ravel(), through / total)
+    written = result.to_json()["working_points"]["loose"]["efficiencies"]["c"]
+    assert [cell["efficiency"] for cell in written["by_pt"]] == result.by_pt.value[0, C].ravel().tolist()
+    assert [cell["efficiency"] for cell in written["by_eta"]] == result.by_eta.value[0, C].ravel().tolist()
+
+
 def test_the_interval_of_weighted_jets_covers_the_truth():
     """200 toys, weights between 0.1 and 2 that know nothing of the score."""
     inside = 0
