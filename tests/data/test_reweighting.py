@@ -146,6 +146,16 @@ def test_sampling_gives_the_reference_spectrum(normalise):
         assert (probability[:, 1:-1, 1:-1].max((1, 2)) == 1).all()
 
 
+def test_sums_of_squared_weights_are_those_of_the_jets():
+    """For error bars: weighting scales a jet's squared weight by the squared factor, sampling keeps or drops it."""
+    block = toy(40_000)
+    found = made(block)
+    np.testing.assert_allclose(found.after.inside2, filled(block, (block.weight * found.weights(block)) ** 2))
+    kept = found.kept(block, np.arange(40_000))
+    sampled = filled(block, block.weight**2 * kept).sum((1, 2))
+    np.testing.assert_allclose(sampled, found.sampled.inside2.sum((1, 2)), rtol=0.1)
+
+
 def test_the_fate_of_a_jet_depends_on_its_id_seed_and_draw_alone():
     block = toy(4000)
     found, jet_id = made(block), np.arange(4000) * 977
