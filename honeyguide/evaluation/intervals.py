@@ -28,7 +28,7 @@ def clopper_pearson(passed: ArrayLike, total: ArrayLike, confidence_level: float
     return low, high
 
 
-def efficiency_variance(efficiency: ArrayLike, sumw2_passed: ArrayLike, sumw2: float) -> Floats:
+def efficiency_variance(efficiency: ArrayLike, sumw2_passed: ArrayLike, sumw2: ArrayLike) -> Floats:
     """Returns the variance of a weighted efficiency, ((1 - e)^2 S_pass + e^2 S_fail).
 
     Args:
@@ -37,11 +37,11 @@ def efficiency_variance(efficiency: ArrayLike, sumw2_passed: ArrayLike, sumw2: f
         sumw2: The same of all events; 1 / sumw2 is the effective number of events.
     """
     e, passed = np.asarray(efficiency, float), np.asarray(sumw2_passed, float)
-    return np.asarray((1 - e) ** 2 * passed + e**2 * np.clip(sumw2 - passed, 0, None))
+    return np.asarray((1 - e) ** 2 * passed + e**2 * np.clip(np.asarray(sumw2, float) - passed, 0, None))
 
 
 def efficiency_interval(
-    efficiency: ArrayLike, sumw2_passed: ArrayLike, sumw2: float, confidence_level: float
+    efficiency: ArrayLike, sumw2_passed: ArrayLike, sumw2: ArrayLike, confidence_level: float
 ) -> tuple[Floats, Floats]:
     """Returns the interval (low, high) of a weighted efficiency: Clopper-Pearson with effective counts.
 
@@ -52,6 +52,6 @@ def efficiency_interval(
     e = np.clip(np.asarray(efficiency, float), 0, 1)
     variance = efficiency_variance(e, sumw2_passed, sumw2)
     inner = (e * (1 - e) > 1e-14) & (variance > 0)
-    trials = np.where(inner, e * (1 - e) / np.where(inner, variance, 1), 1 / sumw2)
+    trials = np.where(inner, e * (1 - e) / np.where(inner, variance, 1), 1 / np.asarray(sumw2, float))
     low, high = clopper_pearson(e * trials, trials, confidence_level)
     return np.minimum(low, e), np.maximum(high, e)

@@ -1,0 +1,91 @@
+"""Figures of taggers: confusion matrix, and efficiencies of working points against pt and eta."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from honeyguide.evaluation.confusion import ConfusionMatrix
+from honeyguide.evaluation.efficiencies import Floats
+from honeyguide.evaluation.tagging_points import TaggingPoints
+from honeyguide.plotting.style import colour, figure_style, header, legend_below, plain_log
+
+MARKERS = "os^vDPX*"
+
+
+def confusion_figure(matrix: ConfusionMatrix) -> Figure:
+    """Returns the confusion matrix in percent of the jets of each truth, with half the width of the intervals.
+
+    Rows of truths with too few jets are grey and have no numbers.
+    """
+    value = matrix.fractions.value.T
+    half = (matrix.fractions.high.T - matrix.fractions.low.T) / 2
+    with figure_style():
+        figure = Figure(figsize=(2.5 + 1.3 * len(matrix.classes), 2.5 + 0.9 * len(matrix.truths)))
+        axes = figure.subplots()
+        axes.set_facecolor("0.85")
+        image = axes.imshow(100 * value, vmin=0, vmax=100, cmap="Blues", aspect="auto")
+        figure.colorbar(image, ax=axes, label="jets of this truth [%]")
+        for row, column in np.argwhere(~np.isnan(value)):
+            text = f"{100 * value[row, column]:.1f}\n± {100 * half[row, column]:.1g}"
+            dark = value[row, column] > 0.55
+            axes.text(column, row, text, ha="center", va="center", fontsize=12, color="white" if dark else "black")
+        axes.set_xticks(range(len(matrix.classes)), matrix.classes)
+        axes.set_yticks(range(len(matrix.truths)), matrix.truths)
+        axes.tick_params(which="both", length=0)
+        axes.minorticks_off()
+        axes.set(xlabel="most probable class", ylabel="truth")
+        header(axes)
+        return figure
+
+
+def efficiency_figure(result: TaggingPoints, *, against: Literal["pt", "eta"]) -> Figure:
+    """Returns the efficiency of every truth (colour) at every defined working point (marker) against pt or eta.
+
+    Error bars are the intervals; an arrow down from the upper end stands where no jet passes, nothing where there are
+    too few jets.
+    """
+    edges = np.asarray(getattr(result.bins, against))
+    with figure_style():
+        figure = Figure(figsize=(8.0, 6.5))
+        axes = figure.subplots()
+        for index, point in enumerate(result.points):
+            if point.reason is None:
+                for code in range(len(result.truths)):
+                    _draw(axes, result, index, code, against=against, edges=edges)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.set_yscale("log")
+        plain_log(axes, x=against == "pt" and edges[0] > 0)
+        eta = r"jet $|\eta|$" if result.bins.absolute_eta else r"jet $\eta$"
+        axes.set_xlabel(r"jet $p_\mathrm{T}$ [GeV]" if against == "pt" else eta)
+        axes.set_ylabel("efficiency")
+        header(axes, ", ".join(result.discriminators))
+        legend_below(figure, axes)
+        return figure
+
+
+def _draw(axes: Axes, result: TaggingPoints, index: int, code: int, *, against: str, edges: Floats) -> None:
+    table = result.by_pt if against == "pt" else result.by_eta
+    value, low, high = (array[index, code].ravel() for array in (table.value, table.low, table.high))
+    shown, none = value > 0, value == 0  # neither is true of NaN
+    centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+    if none.any():
+        style: dict[str, Any] = {"fmt": "none", "color": colour(code), "elinewidth": 1.2}
+        axes.errorbar(centres[none], high[none], xerr=half[none], yerr=high[none] / 3, uplims=True, **style)
+    if not shown.any():
+        return
+    errors = np.stack([value - low, high - value])
+    axes.errorbar(
+        centres[shown],
+        value[shown],
+        yerr=errors[:, shown],
+        xerr=half[shown],
+        fmt=MARKERS[index % len(MARKERS)],
+        color=colour(code),
+        markersize=5,
+        elinewidth=1.2,
+        label=f"{result.truths[code]}: {result.points[index].name}",
+    )

@@ -1,0 +1,69 @@
+"""Figures of taggers show the numbers that they are given, and nothing where there are none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from honeyguide.data.reweighting_settings import JetBinning
+from honeyguide.evaluation.confusion import confusion_matrix
+from honeyguide.evaluation.discriminators import discriminators
+from honeyguide.evaluation.efficiencies import make_jets
+from honeyguide.evaluation.tagging_points import tagging_points
+from honeyguide.evaluation.tagging_settings import TaggingSettings, WorkingPointSettings
+from honeyguide.plotting.tagging import confusion_figure, efficiency_figure
+
+TRUTHS = ("b", "c", "light")
+
+
+@pytest.fixture
+def jets():
+    """Two tau jets only, which the model does not know."""
+    rng = np.random.default_rng(2)
+    truth = np.append(rng.integers(0, 3, 3000), [3, 3])
+    pt = rng.choice([30.0, 60, 120], 3002)
+    return make_jets(truth, (*TRUTHS, "tau"), pt, np.zeros(3002))
+
+
+@pytest.fixture
+def probabilities(jets):
+    p = np.exp(np.random.default_rng(3).normal(0, 1, (3002, 3)) + 2 * np.eye(4)[jets.truth][:, :3])
+    return p / p.sum(1, keepdims=True)
+
+
+def test_confusion_figure(jets, probabilities):
+    matrix = confusion_matrix(probabilities, jets, TRUTHS, confidence_level=0.68, min_jets=10)
+    axes = confusion_figure(matrix).axes[0]
+    drawn = {text.get_position(): text.get_text().split("\n")[0] for text in axes.texts}
+    assert len(drawn) == 9  # none in the row of tau
+    for (column, row), text in drawn.items():
+        assert text == f"{100 * matrix.sumw[row, column] / matrix.sumw[row].sum():.1f}"
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["b", "c", "light", "tau"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == list(TRUTHS)
+
+
+def test_efficiency_figure(jets, probabilities):
+    bins = JetBinning(pt=(20, 50, 100, 200), eta=(0, 2.5))
+    options = TaggingSettings(bins=bins)
+    found = discriminators(options, TRUTHS, jets.truths)["BvsL"]
+    values = found.values(probabilities)
+    values[(jets.truth == 2) & (jets.pt == 60)] = 0  # no light jet passes in the second bin
+    points = WorkingPointSettings(points={"loose": 0.1, "tight": 0.001})
+    result = tagging_points(values, jets, discriminator=found, points=points, settings=options)
+    figure = efficiency_figure(result, against="pt")
+    (axes,) = figure.axes
+    drawn = {container.get_label(): container.lines[0] for container in axes.containers if container.lines[0]}
+    labels = ["b: loose", "c: loose", "light: loose"]  # the tight point is not defined, tau has too few jets
+    assert [label for label in drawn if not label.startswith("_")] == labels
+    for code, label in enumerate(labels):
+        x, y = drawn[label].get_data()
+        expected = result.by_pt.value[0, code, :, 0]
+        np.testing.assert_allclose(y, expected[expected > 0])
+        assert list(x) == ([35, 150] if label == "light: loose" else [35, 75, 150])
+    limits = [container for container in axes.containers if container.lines[0] is None]
+    assert len(limits) == 1
+    (caret,) = limits[0].lines[1]
+    np.testing.assert_allclose(caret.get_xdata(), 75)
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert axes.get_xlabel().endswith("[GeV]")
+    assert r"|\eta|" in efficiency_figure(result, against="eta").axes[0].get_xlabel()
