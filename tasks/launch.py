@@ -151,6 +151,11 @@ def _reason(job: Path, processes: int, said: str, *, stopped: bool) -> Honeyguid
     if stopped:
         return StoppedError("the training was asked to stop (SIGTERM) before it had begun", hint=_AGAIN)
     where = f"a training with {processes} processes"
+    busy = re.search(r"port: (\d+).*EADDRINUSE", said)
+    if busy:
+        return ConfigError(
+            "the port where the nodes shall meet is in use", where="--rendezvous", got=busy[1], hint="choose another"
+        )
     killed = [int(code) for code in re.findall(r"exitcode\s*:\s*-(\d+)", said) if int(code) != signal.SIGTERM]
     if killed:
         name = signal.Signals(killed[0]).name

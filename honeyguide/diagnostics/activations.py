@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from honeyguide.data.streams import BatchStream
 from honeyguide.diagnostics.context import Context
 from honeyguide.diagnostics.inspected import Events
+from honeyguide.diagnostics.latent import finite_rows
 from honeyguide.diagnostics.section import Plot, Section, Table, not_made
 from honeyguide.nn.model import Model
 from honeyguide.plotting.activations import Panel, activation_figure
@@ -56,15 +57,16 @@ class Layer:
 
 
 def section(context: Context) -> Section:
-    """Returns the activation maps of the test events' generators and signal points."""
+    """Returns the activation maps of the test events' generators and signal points; those with NaN are left out."""
     events = context.inspected.events
+    shown = events.in_split("test") & finite_rows(context.inspected.trained)
     groups = {
         name: chosen
         for name, rows in {**events.generators(), **events.signals()}.items()
-        if (chosen := rows & events.in_split("test")).any()
+        if (chosen := rows & shown).any()
     }
     if not groups:
-        return not_made("activations", TITLE, "there are no test events.")
+        return not_made("activations", TITLE, "there are no test events with finite latents.")
     layers = map_activations(
         context.model, events, groups, batch_size=context.settings.batch_size, device=context.device
     )
@@ -148,10 +150,10 @@ class _Sums:
 
     def add(self, output: Tensor, member: Tensor) -> None:
         """Takes the output of a batch, (batch, position, unit), and who is in which group, (batch, group)."""
-        values = output.double()
-        self._of_groups += (member.T @ values.mean(1)).cpu().numpy()
+        rows = member.any(1)  # 0 times the NaN of an event that is passed over is NaN
+        chosen, member = output[rows].double(), member[rows]
+        self._of_groups += (member.T @ chosen.mean(1)).cpu().numpy()
         self._events += member.sum(0).cpu().numpy()
-        chosen = values[member.any(1)]
         self._sum += chosen.sum((0, 1)).cpu().numpy()
         self._squares += chosen.square().sum((0, 1)).cpu().numpy()
         self._count += chosen.shape[0] * chosen.shape[1]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from honeyguide.data.model_inputs import ModelInputs
-from honeyguide.diagnostics.activations import map_activations, warnings
+from honeyguide.diagnostics.activations import map_activations, section, warnings
 from honeyguide.diagnostics.inspected import Events
 from honeyguide.plotting.activations import Panel, activation_figure
 from tests.planted import make_spec
@@ -72,6 +74,21 @@ def test_means_are_those_of_each_group(events, layers):
         np.testing.assert_allclose(layers["first"].mean[row], expected, rtol=1e-5)
         np.testing.assert_allclose(layers["inside.relu"].mean[row], np.maximum(expected, 0), rtol=1e-5)
     np.testing.assert_allclose(layers["first"].deviation, first.std(0) * [1, 0, 1], rtol=1e-5)
+
+
+def test_events_with_nan_change_no_map(looked):
+    inspected = looked.context.inspected
+    bad = np.zeros(len(inspected.events), bool)
+    for split in ("train", "test"):  # one that is in no map, and one that would be in one
+        bad[np.flatnonzero(inspected.events.in_split(split))[0]] = True
+    inputs = inspected.events.inputs
+    objects, latent = inputs.objects.copy(), inspected.trained["latent"].copy()
+    objects[bad], latent[bad] = np.nan, np.nan
+    events = dataclasses.replace(inspected.events, inputs=dataclasses.replace(inputs, objects=objects))
+    seen = dataclasses.replace(inspected, events=events, trained={**inspected.trained, "latent": latent})
+    for layer in section(dataclasses.replace(looked.context, inspected=seen)).data.values():
+        assert np.isfinite(layer["deviation"]).all()
+        assert np.isfinite(list(layer["mean"].values())).all()
 
 
 def test_units_of_an_image_are_its_channels(events, layers):

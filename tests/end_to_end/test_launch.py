@@ -170,3 +170,10 @@ def finish_on_two_nodes(job: TrainingJob) -> None:
 def test_nodes_that_cannot_work_together_are_an_error(tmp_path, processes, endpoint, named):
     with pytest.raises(ConfigError, match=named):
         launch(tmp_path / "job.json", processes=processes, nodes=Nodes(2, 0, endpoint))
+
+
+def test_a_port_that_is_in_use_is_said(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"port where the nodes shall meet is in use\n(.|\n)*got: {port}"):
+            launch(tmp_path / "job.json", processes=2, nodes=Nodes(2, 0, f"127.0.0.1:{port}"))
