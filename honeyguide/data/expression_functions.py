@@ -17,7 +17,10 @@ def as_operand(column: Any) -> Any:
     Small and unsigned integers would wrap: 200 + 100 is 44 in uint8.
     """
     if isinstance(column, np.ndarray) and column.ndim > 1:
-        column = ak.from_numpy(column, regulararray=True)  # numpy would combine the last axis, not the entries
+        column = ak.from_numpy(column, regulararray=True)
+    if isinstance(column, ak.Array):
+        # flat columns are combined with the last axis of regular lists, as numpy does, but with the entries of others
+        column = ak.from_regular(column, axis=None)
     if isinstance(column, np.ndarray):
         return column.astype(np.int64, copy=False) if column.dtype.kind in "iu" else column
     return ak.values_astype(column, np.int64) if _is_integer(column) else column

@@ -99,9 +99,7 @@ def _masks(columns: Mapping[str, NDArray[Any]], settings: TruthSettings) -> NDAr
         return np.stack([_holds(columns[name], {"!=": 0}) for name in settings.definitions])
     return np.stack(
         [
-            np.logical_and.reduce(
-                [_holds(columns[branch], condition) for item in definition for branch, condition in item.items()]
-            )
+            np.all([_holds(columns[branch], test) for item in definition for branch, test in item.items()], axis=0)
             for definition in settings.definitions.values()
         ]
     )
@@ -110,17 +108,17 @@ def _masks(columns: Mapping[str, NDArray[Any]], settings: TruthSettings) -> NDAr
 def _holds(values: NDArray[Any], condition: Any) -> NDArray[np.bool_]:
     """Returns where a condition on one branch holds: any of a list, one comparison, or equality with a number."""
     if isinstance(condition, tuple):
-        return np.logical_or.reduce([_holds(values, part) for part in condition])
+        return np.asarray(np.any([_holds(values, part) for part in condition], axis=0))
     if not isinstance(condition, Mapping):
         condition = {"==": condition}
     ((name, number),) = condition.items()
     if values.dtype.kind in "iu":
         # numpy refuses to compare uint8 with -5; int64 holds the values of all branches of codes
         values = values.astype(np.int64, copy=False)
-    result: NDArray[np.bool_] = _OPERATORS[name](values, number)
+    result = np.asarray(_OPERATORS[name](values, number), np.bool_)
     # NaN differs from every number, which must not make it a truth
     if values.dtype.kind == "f" and name == "!=":
-        result &= ~np.isnan(values)
+        result[np.isnan(values)] = False
     return result
 
 

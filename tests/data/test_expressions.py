@@ -126,6 +126,14 @@ def test_lists() -> None:
     np.testing.assert_array_equal(parse_expression("mean(pt)").evaluate(LISTS), [2, np.nan, 2])
 
 
+def test_lists_of_equal_length_are_lists() -> None:
+    """As many objects as entries: numpy would combine the objects with the entries."""
+    square = np.arange(9.0).reshape(3, 3)
+    for values in (square, ak.from_numpy(square, regulararray=True)):
+        result = parse_expression("where(v > -1, v + met, 0)").evaluate({"v": values, "met": LISTS["met"]})
+        np.testing.assert_array_equal(ak.to_numpy(result), square + LISTS["met"][:, None])
+
+
 def test_take_follows_indices_within_an_entry() -> None:
     columns = {"pt": ak.Array([[3.0, 1.0], [], [2.0]]), "index": ak.Array([[1, 0, 1, -1], [0], [0, 1]])}
     taken = ak.to_list(parse_expression("take(pt, index)").evaluate(columns))
