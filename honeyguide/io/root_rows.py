@@ -113,6 +113,8 @@ class RowBuilder:
                 rows.reject_not_finite(column, name)
         for name, cut in self._cuts.items():
             passed = rows.spread(_levels(cut.evaluate(arrays), cut), cut)
+            if passed.dtype.kind == "f":  # NaN is not 0: it would pass
+                raise ConfigError("a cut is no condition", where=cut.where, got=cut.text, hint="compare it: x > 0")
             rows.reject(passed == 0, f"{CUT}: {name}")
         settings = self._settings.truths
         if settings is None:

@@ -98,7 +98,7 @@ class RootTree:
                 arrays = {name: _plain(raw[name]) for name in names}
             yield first, arrays
             first += len(arrays[names[0]])
-        if first != self.num_entries:
+        if first != self.num_entries:  # branches may be shorter than their tree
             raise self._unreadable(f"{first} of {self.num_entries} entries")
 
     def _tree_blocks(self, names: Sequence[str], block_bytes: int) -> Iterator[Any]:

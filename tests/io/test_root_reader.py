@@ -215,6 +215,13 @@ def test_cuts_count_in_their_order(tmp_path: Path) -> None:
     assert file.truths == {"t": 2}
 
 
+def test_a_cut_is_a_condition(tmp_path: Path) -> None:
+    path = write_tree(tmp_path / "a.root", {"x": np.arange(3.0), "bits": np.arange(3)})
+    assert read(path, reader_settings(columns={"x": "x"}, cuts={"bit": "bits & 1"}))[0].events["x"].tolist() == [1]
+    with pytest.raises(ConfigError, match="no condition"):
+        read(path, reader_settings(columns={"x": "x"}, cuts={"log": "log(x)"}))
+
+
 def test_several_truths_are_counted(tmp_path: Path) -> None:
     path = write_tree(tmp_path / "a.root", {"b": np.array([1, 1, 0]), "heavy": np.array([1, 0, 1])})
     values = {"columns": {"b": "b"}, "truths": {"definitions": ["b", "heavy"], "several": "first"}}
@@ -259,8 +266,8 @@ def test_counts_of_files_and_processes(tmp_path: Path) -> None:
 def test_a_missing_branch_names_the_nearest(tmp_path: Path) -> None:
     path = write_tree(tmp_path / "jets.root", jets_tree(), tree="folder/Events")
     with pytest.raises(DataError) as error:
-        read(path, reader_settings(tree="folder/Events", columns={"pt": "log(jet_Pt)"}))
-    assert "'jet_Pt'" in str(error.value)
+        read(path, reader_settings(tree="folder/Events", columns={"pt": "log(JET_PT)"}))
+    assert "'JET_PT'" in str(error.value)
     assert error.value.details["nearest"].split(", ")[0] == "Jet_pt"
     assert error.value.details["where"] == f"{path}, folder/Events"
 
@@ -340,6 +347,8 @@ def test_lists_that_differ_are_named(tmp_path: Path) -> None:
         read(path, reader_settings(rows="objects", columns={"met": "MET_pt"}))
     with pytest.raises(ConfigError, match="not one value per row"):
         read(path, reader_settings(columns={"met": "MET_pt"}, truths={"definitions": ["Jet_hadronFlavour"]}))
+    with pytest.raises(ConfigError, match="of other lengths"):
+        read(path, reader_settings(**JETS, cuts={"cand": "Cand_pt > 0"}))
     wrong = {"candidates": {"columns": {"pt": "Cand_pt"}, "row_index": "Cand_jetIdx + 3"}}
     with pytest.raises(DataError, match="beyond the rows"):
         read(path, reader_settings(**JETS, collections=wrong))
