@@ -1,0 +1,158 @@
+"""ROOT files as blocks of rows, with counts of everything that was not kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from honeyguide.data.events import ROW_BITS, EventBlock
+from honeyguide.errors import DataError
+from honeyguide.io.root_rows import NOT_FINITE, RowBuilder, Tally
+from honeyguide.io.root_settings import RootReaderSettings
+from honeyguide.io.root_sources import RootSource
+from honeyguide.io.root_tree import RootTree, UnreadableFileError
+
+MAX_ROWS_PER_FILE = 2**ROW_BITS
+"""Row indices have to fit into the low bits of the event id."""
+
+
+@dataclass
+class RootFile:
+    """A ROOT file of one process. The counts are those of the rows that were read so far.
+
+    Attributes:
+        source: The file, or its URL.
+        settings: How it is read.
+        process: The process of its events.
+        id_key: High bits of the ids: id = (id_key << ROW_BITS) | index of the row among all rows of the file.
+        num_entries: Entries of the tree; 0 if it could not be opened.
+        num_entries_read: Entries that were read.
+        num_rows: Rows that were read.
+        rejected: Rejected rows by reason.
+        first_rejected: File, entry and object of the first rejected row of each reason.
+        truths: Selected rows of each truth.
+        num_several: Rows that several truths matched, where the first one counts.
+        unreadable: What is wrong with the file, where it was skipped from some entry on.
+    """
+
+    source: RootSource
+    settings: RootReaderSettings
+    process: str = ""
+    id_key: int = 0
+    num_entries: int = 0
+    num_entries_read: int = 0
+    num_rows: int = 0
+    rejected: dict[str, int] = field(default_factory=dict)
+    first_rejected: dict[str, str] = field(default_factory=dict)
+    truths: dict[str, int] = field(default_factory=dict)
+    num_several: int = 0
+    unreadable: str | None = None
+
+    @property
+    def num_selected(self) -> int:
+        """Rows that became events."""
+        return self.num_rows - sum(self.rejected.values())
+
+    def iter_blocks(self) -> Iterator[EventBlock]:
+        """Yields the rows of the file in order, as events with their collections; a block may be empty.
+
+        Events have ``id``, ``weight`` (1 unless it is a column), the columns, ``truth`` (code, in the order of the
+        definitions) if truths are defined, and, where rows are objects, ``entry`` and ``object``: where in the tree the
+        row is from.
+
+        Raises:
+            ConfigError: An expression does not give one value per row.
+            DataError: The file, tree or a branch is missing; lists contradict each other; truths do; more rows are not
+                finite than the tolerance allows.
+            UnreadableFileError: The file is damaged, unless the settings skip such ones.
+        """
+        self._reset()
+        names = self.settings.branches
+        try:
+            with RootTree(self.source, self.settings.tree) as tree:
+                self.num_entries = tree.num_entries
+                builder = RowBuilder(self.settings, where=f"{self.source}, {tree.name}")
+                for first_entry, arrays in tree.iter_blocks(names, self.settings.block_bytes):
+                    num_entries = len(arrays[names[0]])
+                    first_id = (self.id_key << ROW_BITS) + self.num_rows
+                    rows = builder.build(arrays, first_entry=first_entry, first_id=first_id, num_entries=num_entries)
+                    self._count(rows.tally, num_entries)
+                    yield rows.block
+        except UnreadableFileError as error:
+            if self.settings.unreadable == "error":
+                raise
+            self.unreadable = f"{error.details['where']}: {error.details['got']}"
+        self._check()
+
+    def _reset(self) -> None:
+        self.num_entries = self.num_entries_read = self.num_rows = self.num_several = 0
+        self.rejected, self.first_rejected, self.unreadable = {}, {}, None
+        self.truths = dict.fromkeys(self.settings.truths.names, 0) if self.settings.truths else {}
+
+    def _count(self, tally: Tally, num_entries: int) -> None:
+        self.num_entries_read += num_entries
+        self.num_rows += tally.rows
+        self.num_several += tally.several
+        self.rejected = dict(Counter(self.rejected) + Counter(tally.rejected))
+        first = {reason: f"{self.source}, {place}" for reason, place in tally.first.items()}
+        self.first_rejected = {**first, **self.first_rejected}
+        self.truths = {name: number + tally.truths.get(name, 0) for name, number in self.truths.items()}
+        if self.num_rows > MAX_ROWS_PER_FILE:
+            raise DataError(
+                "a source file has too many rows for its event ids",
+                where=self.source,
+                got=f"at least {self.num_rows} rows",
+                allowed=f"{MAX_ROWS_PER_FILE} rows per file",
+                hint="split it",
+            )
+
+    def _check(self) -> None:
+        bad = {reason: number for reason, number in self.rejected.items() if reason.startswith(NOT_FINITE)}
+        if sum(bad.values()) > self.settings.tolerance * self.num_rows:
+            counts = ", ".join(
+                f"{reason} {number}, the first {self.first_rejected[reason]}" for reason, number in bad.items()
+            )
+            raise DataError(
+                "rows of a source file are not finite",
+                where=self.source,
+                got=f"{sum(bad.values())} of {self.num_rows} rows ({counts})",
+                allowed=f"a fraction of {self.settings.tolerance:g} (reader setting 'tolerance')",
+                hint="cut them away, mend the expression, or raise the tolerance to go on without these rows",
+            )
+
+
+def summarise(files: Sequence[RootFile]) -> dict[str, Any]:
+    """Returns the counts of files that have been read, as plain JSON types: ``files``, a list, and ``processes``.
+
+    Both have ``entries``, ``entries_lost``, ``read``, ``selected``, ``rejected`` by reason, ``truths`` and ``several``;
+    a file has its ``name``, ``process`` and ``unreadable``, a process its numbers of ``files`` and
+    ``unreadable_files``. What an unreadable file has lost is not known where it could not even be opened.
+    """
+    listed = [
+        {"name": str(file.source), "process": file.process, "unreadable": file.unreadable, **_counts([file])}
+        for file in files
+    ]
+    processes = {}
+    for process in dict.fromkeys(file.process for file in files):
+        mine = [file for file in files if file.process == process]
+        unreadable = sum(file.unreadable is not None for file in mine)
+        processes[process] = {"files": len(mine), "unreadable_files": unreadable, **_counts(mine)}
+    return {"files": listed, "processes": processes}
+
+
+def _counts(files: Sequence[RootFile]) -> dict[str, Any]:
+    rejected, truths = Counter[str](), Counter[str]()
+    for file in files:
+        rejected.update(file.rejected)
+        truths.update(file.truths)
+    return {
+        "entries": sum(file.num_entries for file in files),
+        "entries_lost": sum(file.num_entries - file.num_entries_read for file in files),
+        "read": sum(file.num_rows for file in files),
+        "selected": sum(file.num_selected for file in files),
+        "rejected": dict(rejected),
+        "truths": dict(truths),
+        "several": sum(file.num_several for file in files),
+    }
