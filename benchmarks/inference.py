@@ -24,7 +24,7 @@ def measure(scale: float = 1.0) -> list[dict[str, Any]]:
     """Returns one row per network, with and without ROOT file: events per CPU second, peak memory, and the raw limit.
 
     Args:
-        scale: 1 is 200,000 events for the dense network and 16,000 for the convolutional one.
+        scale: 1 is 204,800 events for the dense network and 20,480 for the convolutional one.
     """
     cases = (("dense", True), ("dense", False), ("Planar_ConvVAE", True))
     return [measure_alone(_measure_one, network, root, scale) for network, root in cases]

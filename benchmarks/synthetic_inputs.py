@@ -20,7 +20,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "Planar_ConvVAE": {"family": "vae", "preset": "Planar_ConvVAE"},
 }
 """Configs of the networks that are measured."""
-EVENTS = {"dense": 40_000, "Planar_ConvVAE": 8_000}
+EVENTS = {"dense": 40_960, "Planar_ConvVAE": 10_240}
 """Events at scale 1."""
 
 _BLOCK = 10_000

@@ -17,7 +17,7 @@ from benchmarks.synthetic_inputs import EVENTS, NETWORKS, cpu_seconds, measure_a
 _BATCH = 256
 _CASES = (("dense", None), ("dense", 0), ("Planar_ConvVAE", None))  # network, budget of resident memory in MiB
 _ROUNDS = 5
-_EPOCHS = 5  # what comes once per training (model, files, latents of all events) has the share of a short training
+_EPOCHS = 10  # what comes once per training (model, files, latents of all events) has the share of a short training
 BEAD = 771
 """Events per CPU second and epoch that BEAD 0.17.5 trains its Planar_ConvVAE with at batch size 256: torch 2.13 on a
 CPU of two shared cores, one thread, the pass over all events after the last epoch counted in; single runs there vary by
@@ -28,7 +28,7 @@ def measure(scale: float = 1.0) -> list[dict[str, Any]]:
     """Returns one row per network: events, events per CPU second, peak memory, and the raw limit beside it.
 
     Args:
-        scale: 1 is 40,000 events for the dense network and 8,000 for the convolutional one, in all epochs together.
+        scale: 1 is 40,960 events for the dense network and 10,240 for the convolutional one, in all epochs together.
     """
     return [measure_alone(_measure_one, network, resident, scale) for network, resident in _CASES]
 

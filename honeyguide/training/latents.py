@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import Tensor
 
 from honeyguide.data.model_inputs import ModelInputs
 from honeyguide.data.streams import BatchStream
@@ -36,9 +37,13 @@ def write_latent_gaussians(model: Model, sources: Sequence[ModelInputs], folder:
     """
     device = next(model.parameters()).device
     stream = BatchStream(sources, batch_size=batch_size, device=device)
+    weights = {which: load_file(folder / f"{which}.safetensors") for which in ("best", "last")}
     found: dict[str, dict[str, Any] | None] = {}
-    for which in ("best", "last"):
-        model.load_state_dict(load_file(folder / f"{which}.safetensors"))
+    for which, own in weights.items():
+        if found and _same(own, weights["best"]):  # the last epoch was the best one
+            found[which] = found["best"]
+            continue
+        model.load_state_dict(own)
         try:
             gaussian = fit_latent_gaussian(_background_latents(model.eval(), stream))
         except DataError as error:
@@ -68,6 +73,10 @@ def read_latent_gaussian(folder: Path, *, which: str) -> LatentGaussian | None:
             got=error,
             hint="remove the output of TrainingTask and run it again",
         ) from error
+
+
+def _same(some: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> bool:
+    return all(torch.equal(value, others[name]) for name, value in some.items())
 
 
 def _background_latents(model: Model, stream: BatchStream) -> Iterator[NDArray[np.float32]]:
