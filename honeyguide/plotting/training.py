@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from honeyguide.plotting.style import PANEL, colour, figure_style, header, legend_below
+from honeyguide.plotting.style import PANEL, colour, figure_style, header, legend_below, plain_log
 
 Values = Sequence[float | None]
 
@@ -44,7 +44,7 @@ def epochs_figure(
             )
         ax.axvline(best_epoch + 1, color="0.35", linestyle=":", linewidth=1.4, label=f"best epoch ({best_epoch + 1})")
         if _wide(arrays) if log is None else log:
-            ax.set_yscale("log")
+            plain_log(ax, y=True)
         ax.set(xlabel="epoch", ylabel=axis, xlim=(0, max(map(len, arrays.values())) + 1))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         legend_below(figure, ax)

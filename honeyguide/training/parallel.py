@@ -2,6 +2,7 @@
 
 # annotations are not postponed here: DDP looks at those of its hook
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -17,6 +18,8 @@ Terms = Callable[[Batch], dict[str, Tensor]]
 
 def distribute(model: nn.Module, terms: Terms) -> DistributedDataParallel:
     """Returns what computes ``terms`` of ``model`` and averages the gradients while they come."""
+    # gradients of convolutions come with the channels last: one small copy each, of which torch warns
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")
     wrapped = DistributedDataParallel(_AsForward(model, terms), gradient_as_bucket_view=True)
     if next(model.parameters()).device.type == "cpu" and distributed.get_world_size() > 2:
         wrapped.register_comm_hook(None, _average)
