@@ -12,6 +12,7 @@ from honeyguide.data.sample import SampleInfo
 from honeyguide.diagnostics.settings import DiagnosticsSettings
 from honeyguide.evaluation.enrichment_settings import EnrichmentSettings
 from honeyguide.evaluation.settings import HistogramSettings, RocSettings
+from honeyguide.evaluation.tagging_settings import TaggingSettings
 from honeyguide.generate.settings import DetectorSettings, GeneratorSettings
 from honeyguide.inference.settings import InferenceSettings
 from honeyguide.io.settings import ReaderSettings
@@ -36,13 +37,16 @@ class SampleSettings(Settings):
     """Parameters of the signal, e.g. ``{mass: 3500, r_inv: 0.3}``."""
     files: tuple[str, ...] = ()
     """Paths or glob patterns; relative ones start at the folder of the dataset's YAML; ``$VARIABLES`` are expanded."""
+    match: tuple[str, ...] = ()
+    """Files of the dataset's ``filelist`` that are of this sample: globs for the whole path (``*`` matches ``/``, too)
+    or, after ``re:``, regular expressions that are searched in it."""
     generate: GeneratorSettings | None = None
     """Simulate the sample instead of reading files."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> SampleSettings:
-        if bool(self.files) == (self.generate is not None):
-            raise ValueError("a sample has either 'files' or 'generate'")
+        if bool(self.files) + bool(self.match) + (self.generate is not None) != 1:
+            raise ValueError("a sample has either 'files' or 'match' or 'generate'")
         if self.label == "signal" and self.signal_point is None:
             raise ValueError("a signal sample names its signal_point, e.g. {mass: 3500}")
         self.info("sample")  # truth that contradicts itself is an error of this file, not of a later task
@@ -63,6 +67,11 @@ class DatasetSettings(Settings):
     description: str = insignificant("", description="What the dataset is, for people.")
     samples: dict[str, SampleSettings] = Field(min_length=1)
     """Samples by name."""
+    filelist: str | None = insignificant(
+        None,
+        description="Text file with a path, glob or URL per line: the files of the samples with 'match'. What is in "
+        "the files counts, not how they are listed.",
+    )
     reader: ReaderSettings = ReaderSettings()
     """How source files are read."""
     detector: DetectorSettings = DetectorSettings()
@@ -100,6 +109,8 @@ class ExperimentSettings(Settings):
     """How trained models are applied."""
     roc: RocSettings = RocSettings()
     """ROC curves and working points."""
+    tagging: TaggingSettings = TaggingSettings()
+    """Discriminators and working points of taggers."""
     histograms: HistogramSettings = HistogramSettings()
     """Histograms of inputs."""
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Objects:
+    """One set of objects of each row; see ``InputSpec.sets``.
+
+    Attributes:
+        features: Scaled features, (batch, object, feature); 0 where there is no object.
+        mask: True where there is an object, (batch, object).
+    """
+
+    features: Float[Tensor, "batch object feature"]
+    mask: Bool[Tensor, "batch object"]
 
 
 @dataclass(frozen=True)
@@ -21,6 +36,8 @@ class Batch:
         label: 0 background, 1 signal (batch,).
         generator: Generator codes (batch,); names in ``InputSpec.generators``.
         event_id: Unique event ids (batch,).
+        truth: Truth codes (batch,), names in ``InputSpec.truths``, -1 for none; None where rows have no truth.
+        sets: Sets of objects by name, in the order of ``InputSpec.sets``.
     """
 
     objects: Float[Tensor, "batch object feature"]
@@ -30,17 +47,45 @@ class Batch:
     label: Int[Tensor, " batch"]
     generator: Int[Tensor, " batch"]
     event_id: Int[Tensor, " batch"]
+    truth: Int[Tensor, " batch"] | None = None
+    sets: Mapping[str, Objects] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.event_id)
 
     def rows(self, low: int, high: int) -> Batch:
         """Returns the events from ``low`` up to ``high``, without a copy."""
-        return Batch(**{f.name: getattr(self, f.name)[low:high] for f in fields(self)})
+        return self.map(lambda tensor: tensor[low:high])
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Batch:
         """Returns the batch on another device."""
-        return Batch(**{f.name: getattr(self, f.name).to(device, non_blocking=non_blocking) for f in fields(self)})
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Returns the batch with ``function`` of each of its tensors."""
+        return Batch.from_tensors({name: function(tensor) for name, tensor in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns all tensors by name; those of a set are ``<set>/features`` and ``<set>/mask``."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sets"}
+        flat = {name: tensor for name, tensor in own.items() if tensor is not None}
+        for name, item in self.sets.items():
+            flat |= {f"{name}/features": item.features, f"{name}/mask": item.mask}
+        return flat
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Batch:
+        """Returns the batch of which :meth:`tensors` made these."""
+        own: dict[str, Any] = {name: tensor for name, tensor in tensors.items() if "/" not in name}
+        sets = dict.fromkeys(name.split("/")[0] for name in tensors if "/" in name)
+        objects = {name: Objects(tensors[f"{name}/features"], tensors[f"{name}/mask"]) for name in sets}
+        return cls(**own, sets=objects)
+
+    @classmethod
+    def join(cls, batches: Sequence[Batch]) -> Batch:
+        """Returns the events of all batches, one batch after the other."""
+        parts = [batch.tensors() for batch in batches]
+        return cls.from_tensors({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 def part_of(num_events: int, part: tuple[int, int]) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Literal
 from honeyguide.errors import ConfigError, nearest_name
 from honeyguide.settings import Settings
 
-Level = Literal["event", "jet", "constituent"]
+Level = Literal["event", "jet", "constituent", "row"]
 
 
 class Column(Settings):
@@ -23,16 +23,30 @@ class Column(Settings):
     """Unit of the physical feature."""
 
 
+class ObjectSet(Settings):
+    """One of several sets of objects of a row, e.g. the charged candidates of a jet."""
+
+    name: str
+    """Name of the set, e.g. ``cpf``."""
+    size: int
+    """Objects per row."""
+    columns: tuple[Column, ...]
+    """Columns of the objects, in order."""
+
+
 class InputSpec(Settings):
     """The contract between PreprocessTask and a model.
 
     ``objects`` of a batch has shape (batch, num_objects, num_features) and ``event`` has (batch, num_event_features).
+    At level ``row`` there are none: a row (a jet of a flat ntuple, say) has ``event`` features of its own and
+    any number of ``sets``.
     """
 
     level: Level
-    """What one object is; at level ``event`` there is one object per event."""
+    """What one object is; at level ``event`` there is one object per event, at level ``row`` none."""
     shape: tuple[int, ...]
-    """Objects per event: ``(1,)``, ``(num_jets,)`` or ``(num_jets, num_constituents)``, in this nesting order."""
+    """Objects per event: ``(1,)``, ``(num_jets,)`` or ``(num_jets, num_constituents)``, in this nesting order; ``(0,)``
+    at level ``row``."""
     columns: tuple[Column, ...]
     """Columns of ``objects``, in order."""
     event_columns: tuple[Column, ...] = ()
@@ -43,6 +57,10 @@ class InputSpec(Settings):
     """Names behind the integer codes of ``generator``."""
     signal_points: tuple[str, ...] = ()
     """Names behind the integer codes of ``signal_point``; -1 stands for none (background)."""
+    sets: tuple[ObjectSet, ...] = ()
+    """Sets of objects of a row, at level ``row``."""
+    truths: tuple[str, ...] = ()
+    """Names behind the integer codes of ``truth``; none where rows have no truth."""
 
     @property
     def num_objects(self) -> int:

@@ -138,7 +138,9 @@ class BatchStream:
         if self._seed is None:  # consecutive rows: no copy is needed
             offset = int(positions[0])
             for low, high in limits:
-                yield Batch(**{name: tensor[offset + low : offset + high] for name, tensor in tensors.items()})
+                yield Batch.from_tensors(
+                    {name: tensor[offset + low : offset + high] for name, tensor in tensors.items()}
+                )
             return
         order = np.random.default_rng([self._seed, epoch, pool + 1]).permutation(positions)
         index = torch.from_numpy(order)
@@ -146,7 +148,7 @@ class BatchStream:
             index = index.pin_memory().to(self._device, non_blocking=True)  # from other memory it waits for the GPU
         for low, high in limits:
             rows = index[low:high]
-            yield Batch(**{name: tensor.index_select(0, rows) for name, tensor in tensors.items()})
+            yield Batch.from_tensors({name: tensor.index_select(0, rows) for name, tensor in tensors.items()})
 
     def _own(self, low: int, high: int) -> tuple[int, int]:
         """Returns the limits of this part of the rows from ``low`` to ``high``."""

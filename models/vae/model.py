@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -268,9 +268,7 @@ class VAE(Model):
         """Returns the latent vectors of two views of each event; in evaluation mode they are always the same two."""
         sources = [None if self.training else EventNoise(batch.event_id, draw=draw) for draw in range(2)]
         views = [augment(batch, self.spec, self.config.augmentation, generator=source) for source in sources]
-        both = Batch(
-            **{field.name: torch.cat([getattr(view, field.name) for view in views]) for field in fields(Batch)}
-        )
+        both = Batch.join(views)
         encoded = self._encode(both)
         latent, _ = self._decodable(self._start(both, encoded, None), encoded.hidden)
         first, second = latent.chunk(2)

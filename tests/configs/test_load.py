@@ -88,7 +88,7 @@ def test_several_mistakes_are_all_named(tmp_path: Path) -> None:
 
 def test_sample_with_files_and_simulation_is_an_error(tmp_path: Path) -> None:
     both = "samples: {q: {process: q, generator: g, files: [a], generate: {process: qcd_dijets}}}\n"
-    assert "either 'files' or 'generate'" in str(error_of(tmp_path, GOOD, both))
+    assert "either 'files' or 'match' or 'generate'" in str(error_of(tmp_path, GOOD, both))
 
 
 def test_signal_without_a_point_is_an_error(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def test_kl_and_flow_add_up_to_the_divergence_of_the_posterior_after_the_flow(fl
     expected = np.trapezoid(density * np.log(np.clip(pushed, 1e-300, None) / prior), start.double().numpy())
 
     draws = 200_000
-    many = Batch(**{name: value.expand(draws, *value.shape[1:]) for name, value in vars(one).items()})
+    many = one.map(lambda value: value.expand(draws, *value.shape[1:]))
     with torch.no_grad():
         decoded = model.train()(many)
         terms = model._terms(many, decoded)
@@ -137,7 +137,7 @@ def test_inspection_shows_posterior_draws_and_reconstruction(values):
     with torch.no_grad():
         hidden = model.encoder(batch.objects, batch.mask, batch.event)
         assert torch.equal(found["latent_draw"], model._decodable(found["start"], hidden)[0])
-        alone = model.inspect(Batch(**{name: value[5:7] for name, value in vars(batch).items()}))
+        alone = model.inspect(batch.rows(5, 7))
     for name, value in alone.items():
         torch.testing.assert_close(value, found[name][5:7])
 

@@ -67,7 +67,7 @@ def trained(*names: str, weight: float, steps: int = 250, **values: object) -> M
     model, batch = make_model(*names, weight=weight, **values), make_batch(512)
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for step in range(steps):
-        part = Batch(**{name: tensor[(step % 4) * 128 :][:128] for name, tensor in vars(batch).items()})
+        part = batch.rows((step % 4) * 128, (step % 4) * 128 + 128)
         optimizer.zero_grad()
         weighted_sum(model.loss(part), model.config.terms).backward()
         optimizer.step()
@@ -108,7 +108,7 @@ def test_the_adversary_goes_down_its_loss_and_the_encoder_up_by_the_strength():
 def test_weights_of_events_weight_the_terms_that_compare_them():
     model, batch = make_model(*COMPARING, posterior="none").eval(), make_batch(40)
     halves = replace(batch, weight=(torch.arange(40) < 20).float())
-    whole, first = model.loss(halves), Batch(**{name: tensor[:20] for name, tensor in vars(batch).items()})
+    whole, first = model.loss(halves), batch.rows(0, 20)
     torch.testing.assert_close(whole["adversary"], 0.5 * model.loss(first)["adversary"])
     # of the events without weight nothing is left but their distances, which set the kernel's width
     doubled = replace(batch, weight=2 * halves.weight)
@@ -150,7 +150,7 @@ def test_views_differ_in_training_and_stay_the_same_in_evaluation():
     assert model.loss(batch)["ntxent"] == model.loss(batch)["ntxent"]
     one, other = model._views(batch)
     assert not torch.isclose(one, other).all(1).any()
-    some = Batch(**{name: tensor[[7, 3]] for name, tensor in vars(batch).items()})
+    some = batch.map(lambda tensor: tensor[[7, 3]])
     torch.testing.assert_close(model._views(some)[0], one[[7, 3]])
 
 
@@ -287,14 +287,16 @@ distributed.destroy_process_group()
 """
 
 
+def double(value: Tensor) -> Tensor:
+    return value.double() if value.is_floating_point() else value
+
+
 def test_two_processes_have_the_terms_and_gradient_of_the_joined_batch(tmp_path):
     # views of training are drawn on each rank; so small a difference between them is none
     values = {"posterior": "none", "augmentation": {"smear": {"f0": 1e-12}, "drop": 0.0}, "adversary_strength": 2.0}
     model = make_model(*COMPARING, *OTHERS, weight=0.4, **values).double()
     batch = make_batch(sum(SIZES))
-    tensors: dict[str, Tensor] = {
-        name: value.double() if value.is_floating_point() else value for name, value in vars(batch).items()
-    }
+    tensors = batch.map(double).tensors()
     tensors["weight"] = torch.rand(sum(SIZES), dtype=torch.float64) + 0.5
     case = {"batch": tensors, "sizes": SIZES, "state": model.state_dict(), "spec": SPEC.model_dump_json()}
     torch.save({**case, "config": model.config.model_dump_json()}, tmp_path / "case.pt")
