@@ -36,6 +36,11 @@ class Experiment:
     dataset_folder: Path
     settings: ExperimentSettings
 
+    @property
+    def is_tagging(self) -> bool:
+        """Whether the model is a classifier: it has classes, and tasks evaluate it as a tagger."""
+        return hasattr(self.settings.model, "classes")
+
 
 @functools.lru_cache(maxsize=1024)
 def load_experiment(config: str, overrides: tuple[str, ...] = ()) -> Experiment:

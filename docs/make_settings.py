@@ -91,8 +91,13 @@ def _default(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
         value = value.model_dump(mode="json", exclude_unset=True)
-        return f"`{json.dumps(value)}`" if value else "see below"
-    return f"`{json.dumps(value)}`"
+        return f"`{json.dumps(value, default=_plain)}`" if value else "see below"
+    return f"`{json.dumps(value, default=_plain)}`"
+
+
+def _plain(value: object) -> object:
+    assert isinstance(value, BaseModel)
+    return value.model_dump(mode="json", exclude_unset=True)
 
 
 def _features() -> Iterator[str]:
