@@ -52,6 +52,8 @@ class DeepJetRun(TaggerRun):
 
         law run DeepJetRun --version v1 --training-filelist train.txt --test-filelist test.txt
         law run DeepJetRun --version v1 --config quickstart_tagging --epochs 1
+
+    Outputs: those of ROCCurveTask and WorkingPointTask.
     """
 
     run_config = "offline_run3"
@@ -62,6 +64,8 @@ class DeepJetRunHLT(TaggerRun):
     """Train and evaluate DeepJet on jets of the high-level trigger.
 
         law run DeepJetRunHLT --version v1 --training-filelist train.txt --test-filelist test.txt
+
+    Outputs: those of ROCCurveTask and WorkingPointTask.
     """
 
     run_config = "hlt_run3"
@@ -72,6 +76,8 @@ class DeepJetRunHLTPhase2(TaggerRun):
     """Train and evaluate DeepJet on jets of the high-level trigger in Phase 2.
 
         law run DeepJetRunHLTPhase2 --version v1 --training-filelist train.txt --test-filelist test.txt
+
+    Outputs: those of ROCCurveTask and WorkingPointTask.
     """
 
     run_config = "hlt_phase2"
@@ -82,6 +88,8 @@ class ParticleNetRunHLT(TaggerRun):
     """Train and evaluate ParticleNet on jets of the high-level trigger.
 
         law run ParticleNetRunHLT --version v1 --training-filelist train.txt --test-filelist test.txt
+
+    Outputs: those of ROCCurveTask and WorkingPointTask.
     """
 
     run_config = "hlt_run3"

@@ -19,7 +19,7 @@ from tasks.diagnostics import DiagnosticsTask
 from tasks.generate import GenerateEventsTask
 from tasks.histograms import HistogramPlotterTask, InputHistogrammerTask
 from tasks.inference import InferenceTask
-from tasks.preprocessing import PreprocessTask
+from tasks.preprocessing import PreprocessTask, PreprocessTestTask
 from tasks.roc import ROCCurveTask, score_files
 from tasks.training import TrainingTask
 from workflows.enrichment import EnrichmentStudyTask
@@ -28,14 +28,15 @@ TASKS: dict[str, type[HoneyguideTask]] = {
     task.__name__: task
     for task in (
         GenerateEventsTask, DatasetConstructorTask, PreprocessTask, TrainingTask, InferenceTask, ROCCurveTask,
-        InputHistogrammerTask, HistogramPlotterTask, DiagnosticsTask, EnrichmentStudyTask,
+        InputHistogrammerTask, HistogramPlotterTask, DiagnosticsTask, EnrichmentStudyTask, PreprocessTestTask,
     )
 }  # fmt: skip
 HISTOGRAMS = {"InputHistogrammerTask", "HistogramPlotterTask"}
+APPLIED = {"InferenceTask", "ROCCurveTask", "PreprocessTestTask"}
 FROM_TRAINING = {"TrainingTask", "InferenceTask", "ROCCurveTask", "DiagnosticsTask", "EnrichmentStudyTask"}
 # who must run again when a field of the section changes
 DEPENDS = {
-    "preprocess": {"PreprocessTask", *FROM_TRAINING},
+    "preprocess": {"PreprocessTask", "PreprocessTestTask", *FROM_TRAINING},
     "model": FROM_TRAINING,
     "training": FROM_TRAINING,
     "inference": {"InferenceTask", "ROCCurveTask", "DiagnosticsTask", "EnrichmentStudyTask"},
@@ -79,6 +80,8 @@ def paths(name: str, **parameters: Any) -> set[str]:
     given = parameters.pop("set", ())
     if name == "EnrichmentStudyTask" and not any(item.startswith("enrichment.variants=") for item in given):
         given = (*given, VARIANTS)  # without variants there is nothing to depend on
+    if name == "PreprocessTestTask":  # without a test dataset there is nothing to make
+        parameters.setdefault("test_dataset_version", "other")
     task = TASKS[name](**parameters, set=given)
     output = task.output()
     targets = output["collection"].targets.values() if isinstance(output, dict) else [output]
@@ -197,7 +200,8 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
 @pytest.mark.parametrize(
     ("parameter", "value", "expected"),
     [
-        ("dataset_version", "v2", set(TASKS) - FROM_TRAINING),
+        ("dataset_version", "v2", set(TASKS) - FROM_TRAINING - {"PreprocessTestTask"}),
+        ("test_dataset_version", "v2", APPLIED),
         ("training_version", "v2", FROM_TRAINING),
         ("epochs", 99, FROM_TRAINING),
         ("batch_size", 99, FROM_TRAINING),
@@ -216,7 +220,7 @@ def test_every_parameter_changes_the_paths_that_it_should(parameter: str, value:
 
 def test_every_parameter_is_covered_above() -> None:
     covered = {"config", "set", "dataset_version", "training_version", "epochs", "batch_size", "label", "overlay"}
-    covered |= {"n_threads", "model_name", "nodes", "rendezvous", "workflow"}
+    covered |= {"test_dataset_version", "test_filelist", "n_threads", "model_name", "nodes", "rendezvous", "workflow"}
     own = {
         name
         for task in TASKS.values()
