@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from configs.load import load_experiment
+from configs.load import CONFIG_FOLDER, load_experiment
 from honeyguide.errors import ConfigError
 from tasks.base import HoneyguideTask
 from tasks.dataset import DatasetConstructorTask
@@ -50,13 +50,22 @@ FROM_DATASET = set(TASKS) - {"GenerateEventsTask"}
 # overrides for the fields that no simple change of their value makes valid
 SAMPLES = "dataset.samples."
 SVJ = "{process: semi_visible_jets, mass: 3500, r_inv: 0.1, events: 500, seed: 21}"
+ROOT_READER = ("dataset.reader={format: root, root: {tree: t, columns: {x: x}}}", "dataset.detector.tracking={}")
 SPECIAL: dict[str, tuple[str, ...]] = {
     "dataset.description": ("dataset.description=other",),
     SAMPLES + "*.files": (SAMPLES + "qcd_mpi.files=[quickstart.yaml]", SAMPLES + "qcd_mpi.generate=null"),
+    SAMPLES + "*.match": (
+        "dataset.filelist=$HONEYGUIDE_STORE/files.txt",
+        SAMPLES + "qcd_mpi.generate=null",
+        SAMPLES + "qcd_mpi.match=['*']",
+    ),
     SAMPLES + "*.label": (SAMPLES + "wprime_3500.label=background", SAMPLES + "wprime_3500.signal_point=null"),
     SAMPLES + "*.split": (SAMPLES + "qcd_mpi.split=train",),
     SAMPLES + "*.generate.process": (SAMPLES + "wprime_3500.generate=" + SVJ,),
     "dataset.detector.tracking": ("dataset.detector.tracking={}",),
+    "dataset.filelist": ("dataset.filelist=files.txt",),
+    "dataset.reader.format": ROOT_READER,
+    "dataset.reader.root": ROOT_READER,
     "preprocess.level": ("preprocess.level=constituent", "preprocess.features=[]"),
     "preprocess.jet_ordering": ("preprocess.jet_ordering=mass",),
     "preprocess.constituent_ordering": ("preprocess.constituent_ordering=pt_fraction",),
@@ -166,7 +175,7 @@ def fields_by_pattern() -> dict[str, list[tuple[str, FieldInfo, Any]]]:
 
 ALL_FIELDS = fields_by_pattern()
 # one value is all that they can have so far
-ONE_VALUE = {"schema_version", "dataset.schema_version", "dataset.reader.format", "model.family"}
+ONE_VALUE = {"schema_version", "dataset.schema_version", "model.family"}
 # no override reaches it; test_other_config_with_the_same_content_... changes it
 NO_OVERRIDE = {"description"}
 
@@ -179,6 +188,7 @@ def test_fields_with_one_value_have_one() -> None:
 @pytest.fixture(autouse=True)
 def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HONEYGUIDE_STORE", str(tmp_path))
+    (tmp_path / "files.txt").write_text(f"{CONFIG_FOLDER}/datasets/quickstart.yaml\n")
 
 
 @pytest.mark.parametrize("path", sorted(set(ALL_FIELDS) - ONE_VALUE - NO_OVERRIDE))
@@ -191,7 +201,7 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
         # how files are spread over branches moves the branches' outputs, and nothing after them
         assert moved <= ({"DatasetConstructorTask"} if path == "dataset.files_per_branch" else set())
     elif section == "dataset":
-        simulated = any(part in path for part in (".generate", ".detector", "events_per_chunk", "*.files"))
+        simulated = any(part in f"{overrides}" for part in (".generate", ".detector", "events_per_chunk"))
         assert moved == FROM_DATASET | ({"GenerateEventsTask"} if simulated else set())
     else:
         assert moved == DEPENDS[section]
@@ -208,6 +218,9 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
         ("label", "mine", {"ROCCurveTask"}),
         ("overlay", "other: training.epochs=3", {"ROCCurveTask"}),
         ("n_threads", 2, set()),
+        ("debug", True, FROM_DATASET),
+        ("filelist", "files.txt", set()),
+        ("chunk_size", 7, set()),
         ("nodes", 2, set()),
         ("rendezvous", "node0:29500", set()),
         ("workflow", "local", set()),
@@ -220,7 +233,8 @@ def test_every_parameter_changes_the_paths_that_it_should(parameter: str, value:
 
 def test_every_parameter_is_covered_above() -> None:
     covered = {"config", "set", "dataset_version", "training_version", "epochs", "batch_size", "label", "overlay"}
-    covered |= {"test_dataset_version", "test_filelist", "n_threads", "model_name", "nodes", "rendezvous", "workflow"}
+    covered |= {"filelist", "debug", "chunk_size", "n_threads", "model_name", "nodes", "rendezvous", "workflow"}
+    covered |= {"test_dataset_version", "test_filelist"}
     own = {
         name
         for task in TASKS.values()
