@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,7 +91,8 @@ def paths(name: str, **parameters: Any) -> set[str]:
     if name == "EnrichmentStudyTask" and not any(item.startswith("enrichment.variants=") for item in given):
         given = (*given, VARIANTS)  # without variants there is nothing to depend on
     if name == "PreprocessTestTask":  # without a test dataset there is nothing to make
-        parameters.setdefault("test_dataset_version", "other")
+        filelist = os.path.expandvars("$HONEYGUIDE_STORE/files.txt")
+        parameters = {"test_dataset_version": "other", "test_filelist": filelist, **parameters}
     task = TASKS[name](**parameters, set=given)
     output = task.output()
     targets = output["collection"].targets.values() if isinstance(output, dict) else [output]
