@@ -132,6 +132,14 @@ class Reweighting:
         """
         return np.asarray(self.factors[_cells(block, self.before.truths, self.before.bins)])
 
+    def probabilities(self, block: JetBlock) -> Floats:
+        """Returns the keep-probability of each jet, shape (num_jets,).
+
+        Raises:
+            DataError: pt or eta is NaN, or a truth code has no name.
+        """
+        return np.asarray(self.keep_probabilities[_cells(block, self.before.truths, self.before.bins)])
+
     def kept(self, block: JetBlock, jet_id: NDArray[np.int64], *, draw: int = 0) -> Bools:
         """Returns which jets are sampled, shape (num_jets,); that depends on their ids, the seed and the draw only.
 
@@ -145,8 +153,8 @@ class Reweighting:
         Raises:
             DataError: pt or eta is NaN, or a truth code has no name.
         """
-        probability = self.keep_probabilities[_cells(block, self.before.truths, self.before.bins)]
-        return np.asarray(uniform(jet_id, salt=_SAMPLING + self.settings.seed * _DRAWS + draw) < probability)
+        drawn = uniform(jet_id, salt=_SAMPLING + self.settings.seed * _DRAWS + draw)
+        return np.asarray(drawn < self.probabilities(block))
 
     def to_json(self) -> dict[str, Any]:
         """Returns everything as JSON types, for :func:`read_reweighting`."""
