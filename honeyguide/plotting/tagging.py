@@ -16,7 +16,7 @@ from honeyguide.plotting.style import colour, figure_style, header, legend_below
 MARKERS = "os^vDPX*"
 
 
-def confusion_figure(matrix: ConfusionMatrix) -> Figure:
+def confusion_figure(matrix: ConfusionMatrix, *, title: str = "") -> Figure:
     """Returns the confusion matrix in percent of the jets of each truth, with half the width of the intervals.
 
     Rows of truths with too few jets are grey and have no numbers.
@@ -38,7 +38,7 @@ def confusion_figure(matrix: ConfusionMatrix) -> Figure:
         axes.tick_params(which="both", length=0)
         axes.minorticks_off()
         axes.set(xlabel="most probable class", ylabel="truth")
-        header(axes)
+        header(axes, title)
         return figure
 
 
