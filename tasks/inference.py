@@ -19,7 +19,8 @@ class InferenceTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc
         law run InferenceTask --config quickstart --set inference.batch_size=8192 --workers 2
 
     Outputs: ``scores.h5`` and ``scores.root`` (TTree ``events``): the scores of every test event (``total``, its terms,
-    ``mahalanobis``: the distance from the training's background in the latent space), latents, ids, weights and truth.
+    ``mahalanobis``: the distance from the training's background in the latent space; of a tagger the probability of
+    each class, ``prob_<class>``), latents, ids, weights and truth.
     """
 
     sections: ClassVar[tuple[str, ...]] = (*TrainingParameters.sections, "inference")
