@@ -74,7 +74,7 @@ def flat(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_it_finds_what_a_linear_classifier_can_not(trained, inputs, tmp_path):
-    """The truths b and c differ in the sign of a product; spectra and vertices tell a part of it to a linear classifier."""
+    """Truths b and c differ in the sign of a product; spectra and vertices tell a linear classifier a part of it."""
     parts = [scored(trained, path, tmp_path / name) for name, path in list_inputs(inputs, "test").items()]
     truth = np.concatenate([part.truth for part in parts])
     found = {name: np.concatenate([part.scores[f"prob_{name}"] for part in parts]) for name in ROW_TRUTHS}
