@@ -25,7 +25,10 @@ class TrainingParameters(HoneyguideTask):
     training_version = luigi.Parameter(
         default="v1", description="your tag for the training, part of its output paths; default: v1"
     )
-    model_name = luigi.Parameter(default=law.NO_STR, description="short for --set model.family=NAME; default: config's")
+    model_name = luigi.Parameter(
+        default=law.NO_STR,
+        description="a family or a preset of one, short for --set model.family=NAME; default: the config's",
+    )
     epochs = luigi.IntParameter(
         default=law.NO_INT, description="short for --set training.epochs=N; default: the config's"
     )

@@ -65,10 +65,5 @@ def split_fold(sources: Sequence[ModelInputs], fold: Fold) -> tuple[list[ModelIn
 
 
 def _select(source: ModelInputs, rows: NDArray[np.int64]) -> ModelInputs:
-    large = ("objects", "mask", "event")
-    return ModelInputs(
-        **{
-            name: cast(Any, SelectedRows(array, rows)) if name in large else array[rows]
-            for name, array in vars(source).items()
-        }
-    )
+    """Returns some rows of the source; arrays of several values per row are read when they are asked for."""
+    return source.map(lambda array: array[rows] if array.ndim == 1 else cast(Any, SelectedRows(array, rows)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ _TYPES = {
     "label": torch.int64,
     "generator": torch.int64,
     "event_id": torch.int64,
+    "truth": torch.int64,
 }
 
 RELEASE_BYTES = 16 * 2**20  # pages of the files are given back after this much has been read
@@ -72,6 +74,7 @@ class BatchStream:
         self._device = torch.device(device)
         self._seed = shuffle_seed
         self._weights = event_weights or EventWeights()
+        self._tails = _tails(self._sources[0]) if self._sources else {}
         lengths = np.array([len(source) for source in self._sources], dtype=np.int64)
         self.num_events = int(lengths.sum())
         self._first_row = np.concatenate([[0], np.cumsum(lengths)])
@@ -174,16 +177,17 @@ class BatchStream:
         num_rows = int((pieces[:, 2] - pieces[:, 1]).sum())
         pin = self._device.type == "cuda"
         tensors = {
-            name: torch.empty((num_rows, *getattr(self._sources[0], name).shape[1:]), dtype=dtype, pin_memory=pin)
-            for name, dtype in _TYPES.items()
+            name: torch.empty((num_rows, *tail), dtype=dtype, pin_memory=pin)
+            for name, (tail, dtype) in self._tails.items()
         }
         arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        of_sources = [source.arrays() for source in self._sources]
         position, unreleased = 0, 0
         for number, start, stop in pieces.tolist():
             source, rows = self._sources[number], slice(position, position + stop - start)
             for name, array in arrays.items():
                 if name != "weight":
-                    array[rows] = getattr(source, name)[start:stop]
+                    array[rows] = of_sources[number][name][start:stop]
             arrays["weight"][rows] = self._weights.of(source.weight[start:stop], source.generator[start:stop])
             position += stop - start
             unreleased += stop - start
@@ -197,10 +201,17 @@ class BatchStream:
         return {name: tensor.to(self._device, non_blocking=True) for name, tensor in tensors.items()}
 
     def _row_bytes(self) -> int:
-        if not self._sources:
-            return 0
-        shapes = {name: getattr(self._sources[0], name).shape[1:] for name in _TYPES}
-        return sum(int(np.prod(shapes[name])) * dtype.itemsize for name, dtype in _TYPES.items())
+        return sum(math.prod(tail) * dtype.itemsize for tail, dtype in self._tails.values())
+
+
+def _tails(source: ModelInputs) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    """Returns the tensors of a batch: the shape that one row has in each, and the type."""
+    types = _TYPES | {
+        f"{name}/{part}": dtype
+        for name in source.sets
+        for part, dtype in (("features", torch.float32), ("mask", torch.bool))
+    }
+    return {name: (array.shape[1:], types[name]) for name, array in source.arrays().items() if name in types}
 
 
 def drop_pages(source: ModelInputs) -> None:

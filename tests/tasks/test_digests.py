@@ -232,6 +232,13 @@ def test_flag_is_the_same_as_its_override() -> None:
     assert paths("ROCCurveTask", epochs=3) == paths("ROCCurveTask", set=("training.epochs=3",))
 
 
+def test_the_name_of_a_preset_is_the_same_as_its_family_and_preset() -> None:
+    long = ("model.family=tagger", "model.preset=DeepJetHLT")
+    assert paths("TrainingTask", model_name="DeepJetHLT") == paths("TrainingTask", set=long)
+    assert paths("TrainingTask", model_name="DeepJetHLT") != paths("TrainingTask", model_name="DeepJet")
+    assert paths("PreprocessTask", set=long) == paths("PreprocessTask")
+
+
 def test_override_at_its_default_is_no_change() -> None:
     settings = load_experiment("quickstart").settings.training
     assert "momentum" not in settings.model_fields_set
