@@ -11,10 +11,11 @@ import luigi
 
 from honeyguide.errors import ConfigError
 from tasks.inference import InferenceTask
+from tasks.preprocessing import TestDatasetParameters
 from tasks.training import TrainingParameters
 
 
-class ROCCurveTask(TrainingParameters):
+class ROCCurveTask(TestDatasetParameters, TrainingParameters):
     """Draw ROC curves with their uncertainties, per signal point and merged, and compare trainings.
 
         law run ROCCurveTask --config quickstart
