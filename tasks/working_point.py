@@ -9,11 +9,12 @@ import luigi
 
 from honeyguide.errors import ConfigError
 from tasks.inference import InferenceTask
+from tasks.preprocessing import TestDatasetParameters
 from tasks.roc import class_truths, score_files
 from tasks.training import TrainingParameters
 
 
-class WorkingPointTask(TrainingParameters):
+class WorkingPointTask(TestDatasetParameters, TrainingParameters):
     """Find the working points of a tagger: exact thresholds at given mis-identification efficiencies.
 
         law run WorkingPointTask --config quickstart_tagging
