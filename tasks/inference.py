@@ -20,7 +20,8 @@ class InferenceTask(TestDatasetParameters, TrainingParameters, law.LocalWorkflow
         law run InferenceTask --config hlt_run3 --dataset-version v1 --test-filelist test.txt
 
     Outputs: ``scores.h5`` and ``scores.root`` (TTree ``events``): the scores of every test event (``total``, its terms,
-    ``mahalanobis``: the distance from the training's background in the latent space), latents, ids, weights and truth.
+    ``mahalanobis``: the distance from the training's background in the latent space; of a tagger the probability of
+    each class, ``prob_<class>``), latents, ids, weights and truth.
     """
 
     sections: ClassVar[tuple[str, ...]] = (*TrainingParameters.sections, "inference")
