@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from honeyguide.errors import ConfigError, nearest_name
 from honeyguide.evaluation.discriminators import discriminators
 from honeyguide.evaluation.efficiencies import Bools, Floats, Jets
 from honeyguide.evaluation.result import RocResult, roc_result
@@ -83,7 +82,7 @@ def curves(
         members: Truths of the classes, see :func:`~honeyguide.evaluation.discriminators.discriminators`.
 
     Raises:
-        ConfigError: A class, group or process of the settings does not exist.
+        ConfigError: A class or group of the settings does not exist.
         DataError: Probabilities are not finite or negative.
     """
     jets, regions = tagged.jets, list(_regions(tagged, settings))
@@ -93,6 +92,8 @@ def curves(
             result, reason = discriminator_curve(
                 values, jets, signal=found.signal, background=found.background, inside=inside, settings=settings
             )
+            if result is None and process not in (ALL_PROCESSES, *tagged.processes):
+                reason = f"there are no jets of the process; there are {', '.join(tagged.processes)}"
             signal, background = (tuple(jets.truths[i] for i in codes) for codes in (found.signal, found.background))
             yield TaggingCurve(*name, found.name, process, window, signal, background, result, reason)
 
@@ -145,23 +146,14 @@ def _regions(tagged: TaggedJets, settings: TaggingSettings) -> Iterator[tuple[st
     each = tagged.processes if settings.by_process and len(tagged.processes) > 1 else ()
     windows = {INCLUSIVE: None, **settings.windows}
     for name, window in windows.items():
-        if window is not None and window.process is not None:
-            _check_process(name, window.process, tagged.processes)
         inside = np.ones(len(tagged), bool) if window is None else in_window(tagged.jets, window)
         wanted = (ALL_PROCESSES, *each) if window is None or window.process is None else (window.process,)
         for process in wanted:
-            of_it = True if process == ALL_PROCESSES else tagged.process == tagged.processes.index(process)
-            yield process, name, inside & of_it
+            yield process, name, inside if process == ALL_PROCESSES else inside & _of_process(tagged, process)
 
 
-def _check_process(window: str, process: str, processes: Sequence[str]) -> None:
-    if process not in processes:
-        raise ConfigError(
-            f"no jet is of the process '{process}'",
-            where=f"tagging.windows.{window}.process",
-            allowed=", ".join(processes),
-            nearest=nearest_name(process, processes),
-        )
+def _of_process(tagged: TaggedJets, process: str) -> Bools:
+    return np.array([name == process for name in tagged.processes], bool)[tagged.process]
 
 
 def _roc_settings(settings: TaggingSettings) -> RocSettings:

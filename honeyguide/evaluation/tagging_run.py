@@ -63,7 +63,7 @@ def evaluate_taggers(
         members: Label of each training to the truths of its classes, where they have other names than the class.
 
     Raises:
-        ConfigError: No training is given; a class, group or process of the settings does not exist.
+        ConfigError: No training is given; a class or group of the settings does not exist.
         DataError: Scores are not those of a tagger; probabilities or weights are unusable; a jet occurs twice.
     """
     from honeyguide.plotting.tagging_evaluation import draw_taggers  # matplotlib is slow to import
@@ -103,13 +103,14 @@ def compute_taggers(
 
 
 def tagging_summary(evaluation: TaggerEvaluation) -> str:
-    """Returns a line per discriminator of all jets: training, seed, discriminator, AUC with its error."""
-    rows = [("training", "seed", "discriminator", "AUC")]
+    """Returns a line per curve of all jets, with the AUC and its error, and per curve that there could not be."""
+    rows = [("training", "seed", "discriminator", "process", "window", "AUC")]
     for curve in evaluation.curves:
-        if (curve.process, curve.window) == (ALL_PROCESSES, INCLUSIVE):
-            area = curve.result.auc if curve.result else None
-            text = f"{area.value:.3f} ± {area.error:.3f}" if area else str(curve.reason)
-            rows.append((curve.training, str(curve.seed), curve.discriminator, text))
+        if curve.result is None:
+            rows.append((curve.training, str(curve.seed), *curve.place, f"none: {curve.reason}"))
+        elif (curve.process, curve.window) == (ALL_PROCESSES, INCLUSIVE):
+            text = f"{curve.result.auc.value:.3f} ± {curve.result.auc.error:.3f}"
+            rows.append((curve.training, str(curve.seed), *curve.place, text))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
     return "\n".join(lines)
