@@ -77,7 +77,7 @@ class EdgeConvolution(nn.Module):
             rows = self._maps(edges[present], None)
             full = rows.new_zeros(*present.shape, rows.shape[1]).masked_scatter(present.unsqueeze(-1), rows)
             return full.sum(2) / count
-        rows = self._maps(edges.flatten(0, 2), present.flatten()).unflatten(0, present.shape)
+        rows = self._maps(edges.flatten(0, 2), present.flatten()).reshape(*present.shape, -1)
         return rows.masked_fill(~present.unsqueeze(-1), 0).sum(2) / count
 
     def _maps(self, rows: Tensor, present: Tensor | None) -> Tensor:
@@ -88,4 +88,4 @@ class EdgeConvolution(nn.Module):
 
     def _normalised(self, values: Tensor, mask: Tensor) -> Tensor:
         rows: Tensor = self.shortcut_norm(values.flatten(0, 1), mask.flatten())
-        return rows.unflatten(0, mask.shape)
+        return rows.reshape(*mask.shape, -1)

@@ -30,7 +30,6 @@ class SetEmbedding(nn.Module):
                 got=", ".join(missing),
                 allowed=", ".join(names),
             )
-        self.name = item.name
         self.axes = [names.index(name) for name in coordinates]
         self.norm = MaskedBatchNorm(len(names))
         self.linear = None if width is None else nn.Linear(len(names), width, bias=False)
@@ -66,6 +65,7 @@ class ParticleNet(nn.Module):
             raise ConfigError("several sets need an embedding", where="model.embedding", got=names, hint="32, say")
         embeddings = [SetEmbedding(item, config.embedding, config.coordinates) for item in spec.sets]
         self.embeddings = nn.ModuleList(embeddings)
+        self.names = [item.name for item in spec.sets]
         widths = [(embeddings[0].num_outputs,), *config.edge_layers]
         self.blocks = nn.ModuleList(
             EdgeConvolution(before[-1], after, num_neighbours=config.num_neighbours)
@@ -82,9 +82,10 @@ class ParticleNet(nn.Module):
 
     def forward(self, batch: Batch) -> Float[Tensor, "batch width"]:
         """Returns the last hidden layer, one vector per row."""
-        parts = [embedding(batch.sets[embedding.name]) for embedding in self.embeddings]
+        sets = [batch.sets[name] for name in self.names]
+        parts = [embedding(objects) for embedding, objects in zip(self.embeddings, sets, strict=True)]
         coordinates, features = (torch.cat(part, dim=1) for part in zip(*parts, strict=True))
-        mask = torch.cat([batch.sets[embedding.name].mask for embedding in self.embeddings], dim=1)
+        mask = torch.cat([objects.mask for objects in sets], dim=1)
         for block in self.blocks:
             features = block(coordinates, features, mask)
             coordinates = features
