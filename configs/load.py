@@ -166,6 +166,8 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError("this config can't be read as YAML", where=path, got=error) from error
     if not isinstance(raw, dict):
         raise ConfigError("a config is a mapping of sections", where=path, got=type(raw).__name__)
+    if isinstance(raw.get("model"), dict):
+        raw["model"] = models.expand(raw["model"])
     return raw
 
 
@@ -208,9 +210,10 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
         raise ConfigError("the value is not YAML", where=f"--set {override}", got=text) from error
-    if _changes_family(node, {last: value}):
+    given = models.expand({last: value}) if sections == ["model"] else {last: value}
+    if _changes_family(node, given):
         node.clear()
-    node[last] = value
+    node.update(given)
 
 
 def _complete(section: type[BaseModel], values: dict[str, Any]) -> None:

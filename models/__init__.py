@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from honeyguide.errors import ConfigError, nearest_name
@@ -15,8 +15,30 @@ if TYPE_CHECKING:
 
 REGISTRY: dict[str, str] = {
     "vae": "models.vae",
+    "tagger": "models.tagger",
 }
 """The package of every family; it holds ``config.CONFIG``, the settings class, and ``model.MODEL``, the model class."""
+
+
+def expand(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values with a preset's name in the place of a family's as that family and that preset.
+
+    Raises:
+        ConfigError: Another preset is given beside it.
+    """
+    name = values.get("family")
+    if not isinstance(name, str) or name in REGISTRY:
+        return dict(values)
+    families = [family for family in REGISTRY if name in _presets(family)]
+    if not families:
+        return dict(values)
+    if values.get("preset") not in (None, name):
+        raise ConfigError(
+            f"family: {name} is the name of a preset, and another one is given beside it",
+            where="model.preset",
+            got=values["preset"],
+        )
+    return {**values, "family": families[0], "preset": name}
 
 
 def config_class(family: str) -> type[Settings]:
@@ -45,22 +67,30 @@ def build(config: Settings, spec: InputSpec) -> Model:
 
 
 def parse(values: Mapping[str, Any]) -> Settings:
-    """Returns the validated settings of the family that ``values["family"]`` names, e.g. the config in ``model.json``.
+    """Returns the validated settings of the family (or preset) that ``values["family"]`` names.
 
     Raises:
         ConfigError: There is no such family.
         pydantic.ValidationError: A value is wrong.
     """
+    values = expand(values)
     return config_class(values.get("family", "")).model_validate(values)
+
+
+def _presets(family: str) -> Collection[str]:
+    """Returns the presets of a family; imports no torch."""
+    presets: Collection[str] = getattr(importlib.import_module(f"{REGISTRY[family]}.config"), "PRESETS", ())
+    return presets
 
 
 def _package(family: object) -> str:
     if not isinstance(family, str) or family not in REGISTRY:
+        presets = [name for known in REGISTRY for name in _presets(known)]
         raise ConfigError(
-            "there is no such model family",
+            "there is no such model family, nor a preset of one",
             where="model.family",
             got=family,
-            allowed=", ".join(sorted(REGISTRY)),
-            nearest=nearest_name(str(family), REGISTRY),
+            allowed=", ".join([*sorted(REGISTRY), *presets]),
+            nearest=nearest_name(str(family), [*REGISTRY, *presets]),
         )
     return REGISTRY[family]

@@ -25,12 +25,18 @@ class TrainingParameters(HoneyguideTask):
     training_version = luigi.Parameter(
         default="v1", description="your tag for the training, part of its output paths; default: v1"
     )
-    model_name = luigi.Parameter(default=law.NO_STR, description="short for --set model.family=NAME; default: config's")
+    model_name = luigi.Parameter(
+        default=law.NO_STR,
+        description="a family or a preset of one, short for --set model.family=NAME; default: the config's",
+    )
     epochs = luigi.IntParameter(
         default=law.NO_INT, description="short for --set training.epochs=N; default: the config's"
     )
     batch_size = luigi.IntParameter(
         default=law.NO_INT, description="short for --set training.batch_size=N; default: the config's"
+    )
+    loss_weighting = luigi.BoolParameter(
+        description="short for --set training.loss_weighting=true: reweighting by weights, not by sampling",
     )
     n_threads = luigi.IntParameter(
         default=law.NO_INT,
@@ -43,6 +49,7 @@ class TrainingParameters(HoneyguideTask):
         "model_name": ("model.family", law.NO_STR),
         "epochs": ("training.epochs", law.NO_INT),
         "batch_size": ("training.batch_size", law.NO_INT),
+        "loss_weighting": ("training.loss_weighting", False),
         "n_threads": ("training.num_threads", law.NO_INT),
     }
 
@@ -70,8 +77,8 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
         law run TrainingTask --config quickstart --set "training.seeds=[1,2,3],model.latent_dim=8"
 
     Outputs: ``best.safetensors`` (lowest validation loss), ``last.safetensors`` and ``initial.safetensors`` (before the
-    first step), ``latent_gaussian.json`` (where the background lies in the latent space), ``model.json`` (what to
-    build), ``metrics.json`` (every term at every epoch), ``provenance.json``, ``tensorboard/``.
+    first step), ``latent_gaussian.json`` (of an anomaly detector: where the background lies in the latent space),
+    ``model.json`` (what to build), ``metrics.json`` (every term at every epoch), ``provenance.json``, ``tensorboard/``.
 
     With ``training.processes`` above 1, torchrun starts that many processes, on this node or, with ``--nodes``, spread
     over several; the others each run ``python -m tasks.launch <output>.checkpoint/job.json --node 1 ...``.

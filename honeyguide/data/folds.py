@@ -58,17 +58,13 @@ def split_fold(sources: Sequence[ModelInputs], fold: Fold) -> tuple[list[ModelIn
     """Returns the events that train and those that validate; every event of the sources is in one of the two."""
     training, validating = [], []
     for source in sources:
-        validates = fold_of(source.event_id, count=fold.count) == fold.number
+        deciding = source.event_id if source.group is None else source.group
+        validates = fold_of(deciding, count=fold.count) == fold.number
         training.append(_select(source, np.flatnonzero(~validates)))
         validating.append(_select(source, np.flatnonzero(validates)))
     return training, validating
 
 
 def _select(source: ModelInputs, rows: NDArray[np.int64]) -> ModelInputs:
-    large = ("objects", "mask", "event")
-    return ModelInputs(
-        **{
-            name: cast(Any, SelectedRows(array, rows)) if name in large else array[rows]
-            for name, array in vars(source).items()
-        }
-    )
+    """Returns some rows of the source; arrays of several values per row are read when they are asked for."""
+    return source.map(lambda array: array[rows] if array.ndim == 1 else cast(Any, SelectedRows(array, rows)))

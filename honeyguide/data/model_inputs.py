@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,7 +35,28 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "event": np.dtype(np.float32),
     **TRUTH,
 }
+_ROW_DTYPES: dict[str, np.dtype[Any]] = {
+    "truth": np.dtype(np.int16),
+    "pt": np.dtype(np.float32),
+    "eta": np.dtype(np.float32),
+    "group": np.dtype(np.int64),
+}
+_SET_DTYPES: dict[str, np.dtype[Any]] = {"features": np.dtype(np.float32), "mask": np.dtype(np.bool_)}
+_SETS = "sets"  # attribute of files of rows: names of the sets in their order
 _PAGE = 4096  # datasets start at page boundaries, so that memory maps are aligned for every type
+
+
+@dataclass(frozen=True)
+class ObjectArrays:
+    """One set of objects of all rows; see ``InputSpec.sets``.
+
+    Attributes:
+        features: Scaled features (num_events, size, num_features), float32; 0 where there is no object.
+        mask: True where there is an object, (num_events, size).
+    """
+
+    features: NDArray[np.float32]
+    mask: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -53,6 +75,11 @@ class ModelInputs:
         process: Codes into ``InputSpec.processes``, int16.
         generator: Codes into ``InputSpec.generators``, int16.
         signal_point: Codes into ``InputSpec.signal_points``, int16; -1 for none.
+        truth: Codes into ``InputSpec.truths``, int16; like pt, eta and sets at level ``row`` only, None without.
+        pt: Transverse momentum of the row [GeV], float32, not scaled.
+        eta: Pseudorapidity of the row, float32, not scaled.
+        group: Ids of the physics events that rows belong to, int64; splits and folds keep them together.
+        sets: Sets of objects by name, in the order of ``InputSpec.sets``.
     """
 
     objects: NDArray[np.float32]
@@ -64,6 +91,11 @@ class ModelInputs:
     process: NDArray[np.int16]
     generator: NDArray[np.int16]
     signal_point: NDArray[np.int16]
+    truth: NDArray[np.int16] | None = None
+    pt: NDArray[np.float32] | None = None
+    eta: NDArray[np.float32] | None = None
+    group: NDArray[np.int64] | None = None
+    sets: Mapping[str, ObjectArrays] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.event_id)
@@ -78,11 +110,33 @@ class ModelInputs:
         try:
             with h5py.File(path, "r") as file:
                 _check_header(file, path)
-                places = {name: _place(file, name, dtype, path) for name, dtype in _DTYPES.items()}
+                dtypes = _dtypes(json.loads(file.attrs[_SETS]) if _SETS in file.attrs else None)
+                places = {name: _place(file, name, dtype, path) for name, dtype in dtypes.items()}
             raw = np.memmap(path, dtype=np.uint8, mode="c")
         except (OSError, ValueError, RuntimeError) as error:
             raise _damaged(path, error) from error
-        return cls(**{name: _view(raw, _DTYPES[name], *places[name]) for name in _DTYPES})
+        return cls.from_arrays({name: _view(raw, dtype, *places[name]) for name, dtype in dtypes.items()})
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns all arrays by name; those of a set are ``<set>/features`` and ``<set>/mask``."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sets"}
+        flat = {name: array for name, array in own.items() if array is not None}
+        for name, item in self.sets.items():
+            flat |= {f"{name}/features": item.features, f"{name}/mask": item.mask}
+        return flat
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ModelInputs:
+        """Returns the model inputs of which :meth:`arrays` made these."""
+        own: dict[str, Any] = {name: array for name, array in arrays.items() if "/" not in name}
+        names = dict.fromkeys(name.split("/")[0] for name in arrays if "/" in name)
+        return cls(
+            **own, sets={name: ObjectArrays(arrays[f"{name}/features"], arrays[f"{name}/mask"]) for name in names}
+        )
+
+    def map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> ModelInputs:
+        """Returns the model inputs with ``function`` of each of the arrays."""
+        return ModelInputs.from_arrays({name: function(array) for name, array in self.arrays().items()})
 
 
 class ModelInputsWriter:
@@ -109,17 +163,26 @@ class ModelInputsWriter:
             "mask": (spec.num_objects,),
             "event": (spec.num_event_features,),
         }
+        names = None
+        if spec.level == "row":
+            names = [item.name for item in spec.sets]
+            self._file.attrs[_SETS] = json.dumps(names)
+            for item in spec.sets:
+                tails[f"{item.name}/features"] = (item.size, len(item.columns))
+                tails[f"{item.name}/mask"] = (item.size,)
         self._datasets = {
             name: self._file.create_dataset(name, (num_events, *tails.get(name, ())), dtype, fill_time="never")
-            for name, dtype in _DTYPES.items()
+            for name, dtype in _dtypes(names).items()
         }
 
     def append(self, columns: Mapping[str, NDArray[np.generic]]) -> None:
         """Appends a block of events.
 
         Args:
-            columns: One array per attribute of :class:`ModelInputs`, all of the same length.
+            columns: As :meth:`ModelInputs.arrays` has them, all of the same length. Without ``group`` every row is its
+                own.
         """
+        columns = {"group": columns["event_id"], **columns}
         start, stop = self._written, self._written + len(columns["event_id"])
         if stop > self._num_events:
             raise ValueError(f"{stop} events come to {self._path}, which was made for {self._num_events}")
@@ -180,6 +243,14 @@ def list_inputs(folder: Path, split: str) -> dict[str, Path]:
     if not folder.is_dir():
         raise StoreError("the folder of model inputs is missing", where=folder, hint="run PreprocessTask")
     return {path.parent.name: path for path in sorted(folder.glob(f"*/{split}.h5"))}
+
+
+def _dtypes(sets: Sequence[str] | None) -> dict[str, np.dtype[Any]]:
+    """Returns the types of all datasets; ``sets`` are the names of the sets of rows, None at the other levels."""
+    if sets is None:
+        return _DTYPES
+    of_sets = {f"{name}/{part}": dtype for name in sets for part, dtype in _SET_DTYPES.items()}
+    return {**_DTYPES, **_ROW_DTYPES, **of_sets}
 
 
 def _check_header(file: h5py.File, path: Path) -> None:

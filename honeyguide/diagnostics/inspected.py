@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,9 @@ def read_events(folder: Path, spec: InputSpec, *, max_events: int, seed: int) ->
     lengths = [length for _, _, length in places]
     return Events(
         spec,
-        ModelInputs(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _NAMES}),
+        ModelInputs.from_arrays(
+            {name: np.concatenate([part.arrays()[name] for part in parts]) for name in parts[0].arrays()}
+        ),
         samples,
         np.repeat([samples.index(sample) for sample, _, _ in places], lengths),
         np.repeat([code for _, code, _ in places], lengths),
@@ -129,13 +131,10 @@ def inspect(model: Model, events: Events, *, batch_size: int, device: torch.devi
     return {name: np.concatenate(blocks) for name, blocks in parts.items()}
 
 
-_NAMES = tuple(field.name for field in fields(ModelInputs))
-
-
 def _subsample(source: ModelInputs, max_events: int, rng: np.random.Generator) -> ModelInputs:
     rows: NDArray[Any] = np.arange(len(source))
     if len(source) > max_events:
         rows = np.sort(rng.choice(len(source), max_events, replace=False))
-    part = ModelInputs(**{name: np.array(getattr(source, name)[rows]) for name in _NAMES})
+    part = source.map(lambda array: np.array(array[rows]))
     drop_pages(source)
     return part

@@ -30,13 +30,18 @@ class ModelConfig(Protocol):
 class Model(nn.Module, ABC):
     """Base of all models.
 
+    A model is an anomaly detector, whose scores say how signal-like an event is, or a classifier, whose scores are the
+    probabilities of its classes.
+
     Attributes:
+        classes: Names of the classes of a classifier; () for an anomaly detector.
         permutation_invariant: Names of the scores that the order of the objects does not change, with ``latent`` among
             them where it does not change the latents; a claim that the contract test checks.
         config: What it was built from, together with ``spec``.
         spec: The inputs that it takes.
     """
 
+    classes: tuple[str, ...] = ()
     permutation_invariant: Collection[str] = ()
 
     def __init__(self, config: ModelConfig, spec: InputSpec) -> None:
@@ -80,10 +85,11 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def score(self, batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
-        """Returns scores by name, larger for more signal-like events.
+        """Returns scores by name.
 
-        They are the terms in :attr:`score_terms`, and ``total``, their sum weighted by ``config.terms``. In evaluation
-        mode the same event always has the same score, whatever batch it is in.
+        Of an anomaly detector, larger for more signal-like events: the terms in :attr:`score_terms`, and ``total``,
+        their sum weighted by ``config.terms``. Of a classifier, ``prob_<class>`` for each of :attr:`classes`, in
+        float32, with a sum of 1. In evaluation mode the same event always has the same score, whatever batch it is in.
         """
 
     @abstractmethod

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -173,14 +173,18 @@ class Scalers:
     Attributes:
         objects: One chain per feature of the objects, in the order of the columns.
         event: One chain per feature of the event.
+        sets: One chain per feature of the objects of each set, by the set's name; see ``InputSpec.sets``.
     """
 
     objects: tuple[Chain, ...]
     event: tuple[Chain, ...] = ()
+    sets: Mapping[str, tuple[Chain, ...]] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Writes ``scalers.json``."""
-        content = {"schema_version": 1, "objects": _dicts(self.objects), "event": _dicts(self.event)}
+        content: dict[str, Any] = {"schema_version": 1, "objects": _dicts(self.objects), "event": _dicts(self.event)}
+        if self.sets:
+            content["sets"] = {name: _dicts(chains) for name, chains in self.sets.items()}
         (folder / SCALERS_FILE).write_text(json.dumps(content, indent=1))
 
     @classmethod
@@ -193,9 +197,11 @@ class Scalers:
         path = folder / SCALERS_FILE
         try:
             content = json.loads(path.read_text())
-            return cls(*(tuple(map(Chain.from_dict, content[part])) for part in ("objects", "event")))
+            objects, event = (tuple(map(Chain.from_dict, content[part])) for part in ("objects", "event"))
+            sets = {name: tuple(map(Chain.from_dict, chains)) for name, chains in content.get("sets", {}).items()}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError("the scalers are missing or damaged", where=path, got=repr(error)) from error
+        return cls(objects, event, sets)
 
 
 def scale_columns(

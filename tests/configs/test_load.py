@@ -189,6 +189,22 @@ def test_another_model_family_takes_over_no_keys_of_the_one_before(tmp_path: Pat
     assert load_experiment(str(tmp_path / "own.yaml")).settings.model == same
 
 
+def test_the_name_of_a_preset_stands_for_its_family(tmp_path: Path) -> None:
+    """``--model-name DeepJetHLT`` changes the network and keeps the classes; another family starts anew."""
+    text = "dataset: data.yaml\nmodel: {family: tagger, preset: MLP, classes: {b: [b], other: [c, g]}, dropout: 0.2}\n"
+    base = write(tmp_path, text)
+    named = load_experiment(base, ("model.family=DeepJetHLT",)).settings.model
+    assert named == load_experiment(base, ("model.preset=DeepJetHLT",)).settings.model
+    assert (named.network, list(named.classes), named.dropout) == ("deepjet", ["b", "other"], 0.2)
+    other = load_experiment(base, ("model.family=ConvVAE", "model.latent_dim=4")).settings.model
+    assert (other.family, other.preset, other.latent_dim) == ("vae", "ConvVAE", 4)
+    (tmp_path / "own.yaml").write_text("extends: exp.yaml\nmodel: {family: DeepJetHLT}\n")
+    assert load_experiment(str(tmp_path / "own.yaml")).settings.model == named
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(base, ("model.family=DeepJetHTL",))
+    assert caught.value.details["nearest"] == "DeepJetHLT"
+
+
 def test_dataset_of_a_base_in_another_folder_is_found_beside_the_base(tmp_path: Path) -> None:
     write(tmp_path, GOOD)
     (tmp_path / "sub").mkdir()

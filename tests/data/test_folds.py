@@ -14,7 +14,7 @@ from honeyguide.data.model_inputs import ModelInputs, list_inputs
 from honeyguide.data.streams import BatchStream
 from honeyguide.training.run import train
 from honeyguide.training.settings import TrainingSettings
-from tests.planted import write_inputs
+from tests.planted import write_inputs, write_row_inputs
 
 
 @pytest.fixture
@@ -71,3 +71,15 @@ def test_a_training_takes_its_fold(tmp_path):
         assert about["fold"] == [number, 3]
         validated += about["num_events"]["validation"]
     assert validated == 801
+
+
+def test_folds_of_rows_keep_sets_and_truth(tmp_path):
+    folder = write_row_inputs(tmp_path / "rows")
+    sources = [ModelInputs.open(path) for path in list_inputs(folder, "train").values()]
+    truths = {int(i): int(t) for s in sources for i, t in zip(s.event_id, s.truth, strict=True)}
+    masks = {int(i): m for s in sources for i, m in zip(s.event_id, s.sets["sv"].mask, strict=True)}
+    for part in split_fold(sources, Fold(folder, 0, 3)):
+        for batch in BatchStream(part, batch_size=50, shuffle_seed=2).batches():
+            assert batch.truth.tolist() == [truths[i] for i in batch.event_id.tolist()]
+            for event, mask in zip(batch.event_id.tolist(), batch.sets["sv"].mask, strict=True):
+                assert np.array_equal(mask, masks[event])

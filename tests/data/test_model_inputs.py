@@ -11,6 +11,7 @@ import pytest
 from honeyguide.data.input_spec import Column, InputSpec
 from honeyguide.data.model_inputs import ModelInputs, ModelInputsWriter, list_inputs, read_spec, write_spec
 from honeyguide.errors import DataError, StoreError
+from tests.planted import make_row_spec, make_rows
 
 
 def make_spec(event_features: int = 2) -> InputSpec:
@@ -184,3 +185,35 @@ def test_full_store_is_an_error_that_names_the_file(tmp_path, limit):
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "StoreError model inputs can't be written" in result.stdout, result.stderr
     assert "train.h5" in result.stdout
+
+
+def test_rows_come_back_with_truth_and_sets_in_their_order(tmp_path):
+    spec, rows = make_row_spec(), make_rows(120, first_id=7)
+    write(tmp_path / "train.h5", spec, rows)
+    inputs = ModelInputs.open(tmp_path / "train.h5")
+    assert list(inputs.sets) == ["cpf", "npf", "sv"]
+    assert inputs.objects.shape == (120, 0, 0)
+    read = inputs.arrays()
+    assert set(read) == set(rows)
+    for name, values in rows.items():
+        assert read[name].shape == values.shape
+        np.testing.assert_array_equal(read[name], values)
+    assert inputs.sets["sv"].features.dtype == np.float32
+    assert inputs.sets["sv"].mask.dtype == bool
+
+
+def test_events_have_no_truth_and_no_sets(tmp_path):
+    write(tmp_path / "train.h5", make_spec(), make_columns(make_spec(), 60))
+    inputs = ModelInputs.open(tmp_path / "train.h5")
+    assert inputs.truth is inputs.pt is inputs.eta is None
+    assert not inputs.sets
+
+
+@pytest.mark.parametrize("name", ["truth", "pt", "npf/mask", "sv/features"])
+def test_rows_without_one_of_their_datasets_are_an_error(tmp_path, name):
+    path = tmp_path / "train.h5"
+    write(path, make_row_spec(), make_rows(60, first_id=7))
+    with h5py.File(path, "a") as file:
+        del file[name]
+    with pytest.raises(StoreError, match=f"no '{name}'"):
+        ModelInputs.open(path)

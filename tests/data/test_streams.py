@@ -15,7 +15,7 @@ from honeyguide.data.event_weights import make_event_weights
 from honeyguide.data.model_inputs import ModelInputs
 from honeyguide.data.streams import BatchStream
 from honeyguide.errors import DataError
-from tests.planted import make_spec, write_sample
+from tests.planted import make_rows, make_spec, write_sample
 
 
 def make_source(first_id: int, num_events: int, generator: int = 0, weight: float = 1.0) -> ModelInputs:
@@ -137,7 +137,7 @@ def test_an_error_while_reading_reaches_the_consumer(small_pools, monkeypatch):
     calls = []
     read = stream._read
 
-    def failing(pieces):
+    def failing(pieces, kept):
         calls.append(1)
         if len(calls) == 3:
             raise OSError("disk gone")
@@ -169,3 +169,32 @@ def test_event_weights_have_mean_one_and_the_ratios_that_they_name(kind, expecte
 def test_weights_that_can_not_be_used_are_an_error(weight):
     with pytest.raises(DataError, match="event weights"):
         make_event_weights("physics", [make_source(0, 10, weight=weight)])
+
+
+def row_source(first_id: int, num_rows: int) -> ModelInputs:
+    return ModelInputs.from_arrays(make_rows(num_rows, first_id=first_id))
+
+
+@pytest.mark.parametrize("resident", [0, 10**9])
+def test_sets_and_truth_of_a_row_stay_together(small_pools, resident):
+    sources = [row_source(0, 300), row_source(1000, 77)]
+    stream = BatchStream(sources, batch_size=32, shuffle_seed=1, resident_bytes=resident)
+    place = {int(i): (source, n) for source in sources for n, i in enumerate(source.event_id)}
+    seen = 0
+    for batch in stream.batches(2):
+        assert list(batch.sets) == ["cpf", "npf", "sv"]
+        for row, event_id in enumerate(batch.event_id.tolist()):
+            source, n = place[event_id]
+            assert batch.truth[row] == source.truth[n]
+            for name, item in source.sets.items():
+                assert np.array_equal(batch.sets[name].features[row], item.features[n])
+                assert np.array_equal(batch.sets[name].mask[row], item.mask[n])
+            seen += 1
+    assert seen == 377
+
+
+def test_bytes_of_a_stream_count_the_sets():
+    source = row_source(0, 50)
+    stream = BatchStream([source], batch_size=10, resident_bytes=10**9)
+    tensors = [batch.tensors() for batch in stream.batches()]
+    assert stream.num_bytes == sum(t.nbytes for part in tensors for t in part.values())

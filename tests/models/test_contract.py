@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from typing import get_args
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 import models
-from honeyguide.data.batch import Batch
+from honeyguide.data.batch import Batch, Objects
+from honeyguide.data.input_spec import Column, InputSpec, ObjectSet
 from honeyguide.nn.model import Model, weighted_sum
 from honeyguide.training.weights import load_model, save_weights, write_description
 from models.vae.presets import Preset
@@ -21,6 +23,10 @@ FLOW = {"flow_hidden": 15, "flow_bins": 5, "flow_vectors": 3}
 COMPARED = {"emd_feature": "f1", "augmentation": {"smear": {"f0": 0.3}, "drop": 0.2}}
 COMPARING = {"supervised_contrastive": 0.01, "ntxent": 0.01, "mmd": 0.1, "adversary": 0.01}
 ALL_TERMS = {**COMPARING, "emd": 0.1, "l1": 1e-4, "l2": 1e-4}
+SMALL_TAGGER = {"hidden": [24, 12], "classes": {"b": ["bb", "b"], "c": ["c"], "light": ["uds", "g"]}}
+SMALL_PARTICLENET = {
+    "hidden": [12], "edge_layers": [[8, 6], [10]], "embedding": 7, "num_neighbours": 3, "coordinates": ["x0", "x1"]
+}  # fmt: skip
 # settings to test a family with; one that is not here is tested with its defaults
 VARIANTS = {
     "vae": [
@@ -32,9 +38,19 @@ VARIANTS = {
             ("gaussian", {"normalization": "layer", "dropout": 0.2, "reconstruction": "huber", "activation": "silu"}),
         )
     ],
+    "tagger": [
+        {"preset": "DeepJet", **SMALL_TAGGER, "hidden": [24, 12, 12]},
+        {"preset": "MLP", **SMALL_TAGGER, "terms": {"l1": 1e-5, "l2": 1e-5}, "dropout": 0.0, "label_smoothing": 0.1},
+        {"preset": "MLP", "classes": {"heavy": ["b", "bb", "c"], "light": ["uds"]}, "unclassified": "drop"},
+    ],
 }
 # tested at one level of inputs: what they add does not see the inputs, or not all inputs have what they need
 VARIANTS_OF_A_LEVEL = {
+    "tagger": [
+        ("row", {"preset": "DeepJetHLT", "hidden": [24, 12]}),
+        *(("row" + more, {"preset": "ParticleNet", **SMALL_PARTICLENET}) for more in ("", ", other sets")),
+        ("row", {"sets": {"cpf": {"layers": [7], "recurrent": 9}}, "hidden": [12]}),
+    ],
     "vae": [("jet", {"preset": preset, **SMALL, **FLOW}) for preset in get_args(Preset)]
     + [
         ("jet", {"encoder": "deep_set", **SMALL, "normalization": "batch", "flow": "planar"}),
@@ -51,17 +67,41 @@ VARIANTS_OF_A_LEVEL = {
         ("event", {"terms": ALL_TERMS, **COMPARED, **SMALL, "augmentation": {"smear": {"f0": 0.3}, "drop": 0.0}}),
     ],
 }
+
+
+def row_spec(sizes: dict[str, int], *, num_event_features: int) -> InputSpec:
+    """Inputs of rows with a truth and sets of objects, each with another number of features."""
+    sets = tuple(
+        ObjectSet(
+            name=name,
+            size=size,
+            columns=tuple(Column(name=f"x{i}", feature=f"x{i}", kind="continuous") for i in range(3 + number)),
+        )
+        for number, (name, size) in enumerate(sizes.items())
+    )
+    spec = make_spec("row", shape=(0,), num_features=0, num_event_features=num_event_features)
+    return spec.model_copy(update={"sets": sets, "truths": TRUTHS})
+
+
+TRUTHS = ("b", "bb", "c", "uds", "g")
 SPECS = {
     "event": make_spec("event", shape=(1,), num_features=4, num_event_features=0),
     "event, one feature": make_spec("event", shape=(1,), num_features=1, num_event_features=0),
     "jet": make_spec("jet", shape=(3,), num_features=4, num_event_features=2),
     "constituent": make_spec("constituent", shape=(2, 4), num_features=5, num_event_features=1),
 }
+ROW_SPECS = {
+    "row": row_spec({"cpf": 6, "npf": 4, "vtx": 2}, num_event_features=3),
+    "row, other sets": row_spec({"tracks": 5, "lost": 2}, num_event_features=0),
+    "row, no sets": row_spec({}, num_event_features=4),
+}
+# families that take other inputs than events of objects
+LEVELS = {"tagger": ROW_SPECS}
 CASES = [
     pytest.param(family, variant, level, id=f"{family}-{number}-{level}")
     for family in models.REGISTRY
     for number, variant in enumerate(VARIANTS.get(family, [{}]))
-    for level in SPECS
+    for level in LEVELS.get(family, SPECS)
 ] + [
     pytest.param(family, variant, level, id=f"{family}-{next(iter(variant.values()))}-{level}")
     for family, variants in VARIANTS_OF_A_LEVEL.items()
@@ -71,8 +111,28 @@ NUM_EVENTS = 12
 for_all_cases = pytest.mark.parametrize(("family", "variant", "level"), CASES)
 
 
+def spec_of(level: str) -> InputSpec:
+    return (SPECS | ROW_SPECS)[level]
+
+
+def make_set(item: ObjectSet, num_events: int) -> Objects:
+    """Slots are full or empty at random; every third set is empty, as sets of vertices are."""
+    mask = torch.rand(num_events, item.size) < 0.6
+    mask[1::3] = False
+    mask[0] = True
+    features = torch.randn(num_events, item.size, len(item.columns))
+    return Objects(features.masked_fill(~mask[..., None], 0), mask)
+
+
+def with_objects(batch: Batch, change: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]) -> Batch:
+    """The batch with other objects in all places: ``change`` maps features and mask to features and mask."""
+    objects, mask = change(batch.objects, batch.mask)
+    sets = {name: Objects(*change(item.features, item.mask)) for name, item in batch.sets.items()}
+    return replace(batch, objects=objects, mask=mask, sets=sets)
+
+
 def make_batch(level: str, seed: int = 0, num_events: int = NUM_EVENTS) -> Batch:
-    spec = SPECS[level]
+    spec = spec_of(level)
     torch.manual_seed(seed)
     mask = torch.rand(num_events, spec.num_objects) < 0.7
     mask[0] = True
@@ -85,12 +145,14 @@ def make_batch(level: str, seed: int = 0, num_events: int = NUM_EVENTS) -> Batch
         label=torch.zeros(num_events, dtype=torch.int64),
         generator=torch.arange(num_events) % 2,
         event_id=torch.arange(num_events),
+        truth=torch.arange(num_events) % len(spec.truths) if spec.truths else None,
+        sets={item.name: make_set(item, num_events) for item in spec.sets},
     )
 
 
 def make_model(family: str, variant: dict, level: str, seed: int = 0) -> Model:
     torch.manual_seed(seed)
-    return models.build(models.parse({"family": family, **variant}), SPECS[level])
+    return models.build(models.parse({"family": family, **variant}), spec_of(level))
 
 
 def results(model: Model, batch: Batch) -> torch.Tensor:
@@ -137,10 +199,15 @@ def test_scores_and_latents_have_one_row_per_event(family, variant, level):
     model, batch = make_model(family, variant, level).eval(), make_batch(level)
     scores, latent = model.outputs(batch)
     assert set(model.score_terms) <= set(model.config.terms)
-    assert {"total", *model.score_terms} <= set(scores)
     assert all(score.shape == (NUM_EVENTS,) and torch.isfinite(score).all() for score in scores.values())
     assert latent.shape == (NUM_EVENTS, variant.get("latent_dim", latent.shape[-1]))
     assert torch.equal(latent, model.latent(batch))
+    if model.classes:
+        assert list(scores) == [f"prob_{name}" for name in model.classes]
+        assert all(score.dtype == torch.float32 and (score >= 0).all() for score in scores.values())
+        torch.testing.assert_close(sum(scores.values()), torch.ones(NUM_EVENTS))
+        return
+    assert {"total", *model.score_terms} <= set(scores)
     expected = sum(model.config.terms[name] * scores[name] for name in model.score_terms)
     torch.testing.assert_close(scores["total"], expected)
 
@@ -148,9 +215,8 @@ def test_scores_and_latents_have_one_row_per_event(family, variant, level):
 @for_all_cases
 def test_padded_slots_have_no_effect(family, variant, level):
     model, batch = make_model(family, variant, level), make_batch(level)
-    padded = ~batch.mask[..., None]
     for fill in (123.0, torch.nan):
-        other = replace(batch, objects=batch.objects.masked_fill(padded, fill))
+        other = with_objects(batch, lambda x, mask, fill=fill: (x.masked_fill(~mask[..., None], fill), mask))
         torch.manual_seed(5)
         one = model.train().loss(batch)
         torch.manual_seed(5)
@@ -162,7 +228,7 @@ def test_padded_slots_have_no_effect(family, variant, level):
 @for_all_cases
 def test_events_without_objects_are_finite(family, variant, level):
     model, batch = make_model(family, variant, level), make_batch(level)
-    empty = replace(batch, mask=torch.zeros_like(batch.mask), objects=torch.zeros_like(batch.objects))
+    empty = with_objects(batch, lambda x, mask: (torch.zeros_like(x), torch.zeros_like(mask)))
     total = weighted_sum(model.loss(empty), model.config.terms)
     total.backward()
     assert torch.isfinite(total)
@@ -182,7 +248,8 @@ def test_an_event_scores_the_same_in_any_batch_and_at_any_time(family, variant, 
 @for_all_cases
 def test_scores_and_latents_do_not_see_the_truth(family, variant, level):
     model, batch = make_model(family, variant, level).eval(), make_batch(level)
-    other = replace(batch, generator=1 - batch.generator, label=1 - batch.label, weight=3 * batch.weight)
+    truth = None if batch.truth is None else batch.truth.flip(0)
+    other = replace(batch, generator=1 - batch.generator, label=1 - batch.label, weight=3 * batch.weight, truth=truth)
     assert torch.equal(results(model, other), results(model, batch))
 
 
@@ -211,22 +278,32 @@ def test_a_seed_fixes_weights_and_draws(family, variant, level):
 def test_a_short_training_lowers_the_loss_and_scores_stay_distinct(family, variant, level):
     model, batch = make_model(family, variant, level), make_batch(level, num_events=64)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    before = copy.deepcopy(model).eval().score(batch)["total"].mean()
+    before = copy.deepcopy(model).eval()
     for _ in range(40):
         optimizer.zero_grad()
         weighted_sum(model.loss(batch), model.config.terms).backward()
         optimizer.step()
-    after = model.eval().score(batch)["total"]
-    assert after.mean() < before
-    filled = after[batch.mask.any(1)]
-    assert len(torch.unique(filled)) == len(filled)
+    after = model.eval()
+    if model.classes:
+        assert after.loss(batch)["cross_entropy"] < before.loss(batch)["cross_entropy"]
+        scores = torch.stack(list(after.score(batch).values()), 1)
+        has_inputs = torch.cat([batch.event, *(item.mask for item in batch.sets.values())], 1).any(1)
+    else:
+        scores = after.score(batch)["total"]
+        assert scores.mean() < before.score(batch)["total"].mean()
+        has_inputs = batch.mask.any(1)
+    assert len(torch.unique(scores[has_inputs], dim=0)) == has_inputs.sum()
+
+
+def shuffled(features: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    order = torch.randperm(mask.shape[1])
+    return features[:, order], mask[:, order]
 
 
 def test_order_of_objects_has_no_effect_where_claimed():
     for family, variant, level in (case.values for case in CASES):
         model, batch = make_model(family, variant, level).eval(), make_batch(level)
-        order = torch.randperm(batch.mask.shape[1])
-        other = replace(batch, objects=batch.objects[:, order], mask=batch.mask[:, order])
+        other = with_objects(batch, shuffled)
         with torch.inference_mode():
             before, after = named_results(model, batch), named_results(model, other)
         for name in model.permutation_invariant:

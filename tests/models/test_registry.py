@@ -31,7 +31,7 @@ def test_configs_are_torch_free():
     assert result.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("family", "nearest"), [("vea", "vae"), ("VAE", None), (None, None)])
+@pytest.mark.parametrize(("family", "nearest"), [("vea", "vae"), ("ConvVEA", "ConvVAE"), ("42", None), (None, None)])
 def test_an_unknown_family_is_an_error_with_the_nearest_name(family, nearest):
     with pytest.raises(ConfigError) as caught:
         models.config_class(family)

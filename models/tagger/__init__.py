@@ -1,0 +1,1 @@
+"""Jet taggers: classifiers of rows by their truth."""

@@ -1,0 +1,90 @@
+"""Taggers: a network that makes a vector of each row, and what it takes to make probabilities of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from honeyguide.data.batch import Batch
+from honeyguide.data.input_spec import InputSpec
+from honeyguide.errors import ConfigError
+from honeyguide.losses.classification import accuracy, cross_entropy
+from honeyguide.losses.regularisation import l1_norm, squared_l2_norm
+from honeyguide.nn.model import Model, weighted_mean
+from models.tagger.classes import class_codes
+from models.tagger.config import TaggerConfig
+from models.tagger.deepjet import DeepJet
+from models.tagger.mlp import MLP
+from models.tagger.particlenet import ParticleNet
+
+NETWORKS: dict[str, Callable[[TaggerConfig, InputSpec], DeepJet | MLP | ParticleNet]] = {
+    "deepjet": DeepJet,
+    "mlp": MLP,
+    "particlenet": ParticleNet,
+}
+"""What ``network`` names: modules made of (settings, inputs) that make ``num_outputs`` values of each row."""
+
+
+class Tagger(Model):
+    """A classifier; its scores are the probabilities of the classes, its latents the network's last hidden layer."""
+
+    config: TaggerConfig
+
+    def __init__(self, config: TaggerConfig, spec: InputSpec) -> None:
+        super().__init__(config, spec)
+        self.classes, codes = class_codes(config, spec)
+        if not spec.sets and not spec.num_event_features:
+            raise ConfigError("these inputs have neither sets of objects nor features of the row", where="preprocess")
+        self.network = NETWORKS[config.network](config, spec)
+        if config.network == "particlenet":
+            self.permutation_invariant = ("latent", *(f"prob_{name}" for name in self.classes))
+        self.to_logits = nn.Linear(self.network.num_outputs, len(self.classes))
+        # a truth of -1, which is none, finds the last entry
+        self.register_buffer("class_of_truth", torch.tensor([*codes, -1]), persistent=False)
+
+    @property
+    def score_terms(self) -> tuple[str, ...]:
+        """No term is a score: all need the truth."""
+        return ()
+
+    def latent(self, batch: Batch) -> Float[Tensor, "batch latent"]:
+        """Returns the last hidden layer."""
+        latent: Tensor = self.network(batch)
+        return latent
+
+    def score(self, batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
+        """Returns the probability of each class as ``prob_<class>``."""
+        return self.outputs(batch)[0]
+
+    def outputs(
+        self,
+        batch: Batch,
+        *,
+        draws: int = 0,  # noqa: ARG002  nothing is drawn
+    ) -> tuple[dict[str, Float[Tensor, " batch"]], Float[Tensor, "batch latent"]]:
+        """Returns scores and latents from one pass through the network."""
+        latent = self.latent(batch)
+        probabilities = torch.softmax(self.to_logits(latent).float(), dim=1)
+        return {f"prob_{name}": probabilities[:, code] for code, name in enumerate(self.classes)}, latent
+
+    def loss(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
+        """Returns the mean of every term over the batch; rows that are in no class have weight 0."""
+        logits, target = self.to_logits(self.latent(batch)).float(), self._classes_of(batch)
+        weight = batch.weight * (target >= 0)
+        each = cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
+        terms = {"cross_entropy": weighted_mean(each, weight), "accuracy": accuracy(logits, target, weight)}
+        if "l1" in self.config.terms:
+            terms["l1"] = l1_norm(self.parameters())
+        if "l2" in self.config.terms:
+            terms["l2"] = squared_l2_norm(self.parameters())
+        return {name: terms[name] for name in self.config.terms}
+
+    def _classes_of(self, batch: Batch) -> Int[Tensor, " batch"]:
+        assert batch.truth is not None, "rows that are to be learned from have a truth"
+        return self.get_buffer("class_of_truth")[batch.truth]
+
+
+MODEL = Tagger
