@@ -215,7 +215,7 @@ def test_the_first_error_is_raised_and_the_rest_is_left_out(
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """The URL of a server of the files in ``tmp_path``."""
-    handler = functools.partial(QuietHandler, directory=str(tmp_path))
+    handler = functools.partial(RangeHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
@@ -224,11 +224,22 @@ def server(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves files without a line on the terminal for each."""
+class RangeHandler(SimpleHTTPRequestHandler):
+    """Serves ranges of files, as servers of ROOT files do."""
+
+    def do_GET(self) -> None:
+        """Answers with one range of bytes."""
+        content = Path(self.translate_path(self.path)).read_bytes()
+        first, last = (int(text) for text in self.headers["Range"].removeprefix("bytes=").split("-"))
+        part = content[first : last + 1]
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Says nothing on the terminal."""
 
 
 def test_remote_files(tmp_path: Path, files: list[Path], server: str) -> None:
