@@ -79,26 +79,19 @@ def convert_root(
         ConfigError: There is nobody to work on them.
         DataError: As of :class:`RootFile`.
     """
-    ranges = run(list(sources), _Cutter(writer.settings, settings.chunk_size), settings, writer.folder)
+    ranges = [_ranges(source, writer.settings, settings.chunk_size) for source in sources]
     pieces = list(_pieces(sources, ranges, settings))
     counts = run(pieces, writer, settings, writer.folder)
     return list(_files(pieces, counts, writer))
 
 
-@dataclass(frozen=True)
-class _Cutter:
-    """Cuts a file into ranges of entries; none where it is damaged: who reads it says what to do about it."""
-
-    settings: RootReaderSettings
-    chunk_size: int
-
-    def __call__(self, source: RootSource) -> list[tuple[int, int]]:
-        try:
-            with RootTree(source, self.settings.tree) as tree:
-                names = self.settings.branches if self.settings.names_branches else ()
-                return tree.ranges(names, self.chunk_size)
-        except UnreadableFileError:
-            return []
+def _ranges(source: RootSource, settings: RootReaderSettings, chunk_size: int) -> list[tuple[int, int]]:
+    """Returns ranges of a file's entries; none where it is damaged: who reads it says what to do about it."""
+    try:
+        with RootTree(source, settings.tree) as tree:
+            return tree.ranges(settings.branches if settings.names_branches else (), chunk_size)
+    except UnreadableFileError:
+        return []
 
 
 def _pieces(
