@@ -16,6 +16,8 @@ from honeyguide.io.root_sources import RootSource
 from honeyguide.io.root_tree import RootTree, UnreadableFileError
 from honeyguide.io.settings import ReaderSettings
 
+_PIECES_PER_WORKER = 4
+
 
 @dataclass(frozen=True)
 class RootPiece:
@@ -99,13 +101,20 @@ def _pieces(
     ranges: Sequence[list[tuple[int, int]]],
     settings: ReaderSettings,
 ) -> Iterator[RootPiece]:
-    """Yields what is to be done: by one process file by file, by several range by range; the rows are the same."""
-    index = 0
+    """Yields what is to be done: by one process file by file, by several parts of files; the rows are the same."""
+    index, size = 0, _ranges_per_piece(sum(map(len, ranges)), settings)
     for (source, (id_key, identity)), found in zip(sources.items(), ranges, strict=True):
         wanted = found[:1] if settings.debug else found
-        for part in zip(wanted) if settings.parallel and wanted else [tuple(wanted)]:
-            yield RootPiece(index, source, identity, id_key, part)
+        for start in range(0, max(len(wanted), 1), size):
+            yield RootPiece(index, source, identity, id_key, tuple(wanted[start : start + size]))
             index += 1
+
+
+def _ranges_per_piece(num_ranges: int, settings: ReaderSettings) -> int:
+    """Returns how many ranges of a file are one piece: few pieces cost less, several per worker end at one time."""
+    if not settings.parallel:
+        return max(num_ranges, 1)
+    return 1 if settings.executor == "dask" else max(num_ranges // (_PIECES_PER_WORKER * settings.workers), 1)
 
 
 def _files(pieces: Sequence[RootPiece], counts: Sequence[RootFile], writer: PieceWriter) -> Iterator[RootFile]:
