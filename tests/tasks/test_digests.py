@@ -49,6 +49,7 @@ FROM_DATASET = set(TASKS) - {"GenerateEventsTask"}
 # overrides for the fields that no simple change of their value makes valid
 SAMPLES = "dataset.samples."
 SVJ = "{process: semi_visible_jets, mass: 3500, r_inv: 0.1, events: 500, seed: 21}"
+ROWS = ("preprocess.level=row", "preprocess.features=[]", "preprocess.event_features=[{name: n}]")
 SPECIAL: dict[str, tuple[str, ...]] = {
     "dataset.description": ("dataset.description=other",),
     SAMPLES + "*.files": (SAMPLES + "qcd_mpi.files=[quickstart.yaml]", SAMPLES + "qcd_mpi.generate=null"),
@@ -61,6 +62,10 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     "preprocess.constituent_ordering": ("preprocess.constituent_ordering=pt_fraction",),
     "preprocess.features": ("preprocess.features=[{name: pt, scaler: log}]",),
     "preprocess.event_features": ("preprocess.event_features=[{name: met, scaler: log}]",),
+    "preprocess.sets": (*ROWS, "preprocess.sets={cpf: {size: 3, features: [{name: pt}]}}"),
+    "preprocess.pt_column": (*ROWS, "preprocess.pt_column=jet_pt"),
+    "preprocess.eta_column": (*ROWS, "preprocess.eta_column=jet_eta"),
+    "preprocess.reweighting": (*ROWS, "preprocess.reweighting={reference: b}"),
     "model.prior": ("model.prior=dirichlet", "model.posterior=gaussian"),
     "model.flow": ("model.flow=planar", "model.posterior=gaussian"),
     "training.folds": ("training.folds=3",),
@@ -203,6 +208,7 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
         ("batch_size", 99, FROM_TRAINING),
         ("label", "mine", {"ROCCurveTask"}),
         ("overlay", "other: training.epochs=3", {"ROCCurveTask"}),
+        ("loss_weighting", True, FROM_TRAINING),
         ("n_threads", 2, set()),
         ("nodes", 2, set()),
         ("rendezvous", "node0:29500", set()),
@@ -216,7 +222,7 @@ def test_every_parameter_changes_the_paths_that_it_should(parameter: str, value:
 
 def test_every_parameter_is_covered_above() -> None:
     covered = {"config", "set", "dataset_version", "training_version", "epochs", "batch_size", "label", "overlay"}
-    covered |= {"n_threads", "model_name", "nodes", "rendezvous", "workflow"}
+    covered |= {"n_threads", "loss_weighting", "model_name", "nodes", "rendezvous", "workflow"}
     own = {
         name
         for task in TASKS.values()
