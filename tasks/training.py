@@ -77,8 +77,8 @@ class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
         law run TrainingTask --config quickstart --set "training.seeds=[1,2,3],model.latent_dim=8"
 
     Outputs: ``best.safetensors`` (lowest validation loss), ``last.safetensors`` and ``initial.safetensors`` (before the
-    first step), ``latent_gaussian.json`` (where the background lies in the latent space), ``model.json`` (what to
-    build), ``metrics.json`` (every term at every epoch), ``provenance.json``, ``tensorboard/``.
+    first step), ``latent_gaussian.json`` (of an anomaly detector: where the background lies in the latent space),
+    ``model.json`` (what to build), ``metrics.json`` (every term at every epoch), ``provenance.json``, ``tensorboard/``.
 
     With ``training.processes`` above 1, torchrun starts that many processes, on this node or, with ``--nodes``, spread
     over several; the others each run ``python -m tasks.launch <output>.checkpoint/job.json --node 1 ...``.

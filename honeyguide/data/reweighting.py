@@ -203,7 +203,8 @@ def make_reweighting(spectra: Spectra, settings: ReweightingSettings) -> Reweigh
 
     Raises:
         ConfigError: The reference is no truth.
-        DataError: The reference has no jets in the bins, or a truth none where the reference has some.
+        DataError: The reference has no jets in the bins, or a truth none where the reference has some (which with
+            ``no_reference: one`` leaves all its jets at weight 1).
     """
     truths, h = spectra.truths, spectra.inside
     if settings.reference not in truths:
@@ -218,10 +219,10 @@ def make_reweighting(spectra: Spectra, settings: ReweightingSettings) -> Reweigh
         raise DataError(f"the reference '{settings.reference}' has no jets in the bins", allowed="a spectrum")
     both = np.asarray((h > 0) & (reference > 0))
     alone = [name for name, mine, shared in zip(truths, h, both, strict=True) if mine.any() and not shared.any()]
-    if alone:
+    if alone and settings.no_reference == "drop":
         raise DataError(
             f"{', '.join(alone)}: no jets in any bin where the reference '{settings.reference}' has some",
-            hint="take wider bins or another reference",
+            hint="take wider bins or another reference, or set no_reference: one",
         )
     target = np.where(both, reference, 0.0)
     counted = both if settings.no_reference == "one" else h > 0

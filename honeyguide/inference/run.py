@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from honeyguide.data.input_spec import InputSpec
-from honeyguide.data.model_inputs import TRUTH, ModelInputs, read_spec
+from honeyguide.data.model_inputs import ModelInputs, read_spec
 from honeyguide.data.streams import BatchStream, drop_pages
 from honeyguide.errors import ModelError
 from honeyguide.evaluation.latent import LatentGaussian
@@ -54,8 +54,8 @@ def infer(
 ) -> InferenceResult:
     """Returns the summary of an inference, after writing ``scores.h5`` and ``scores.root``.
 
-    The scores are the model's and ``mahalanobis``: how far an event's latent vector is from those of the background
-    that the model was trained with, in units of their spread.
+    The scores are the model's. Those of an anomaly detector are joined by ``mahalanobis``: how far an event's latent
+    vector is from those of the background that the model was trained with, in units of their spread.
 
     Args:
         training: Folder that :func:`honeyguide.training.run.train` has written.
@@ -77,7 +77,7 @@ def infer(
         _check_spec(spec, model.spec, inputs)
         source = ModelInputs.open(inputs)
         stream = BatchStream([source], batch_size=settings.batch_size, device=device)
-        gaussian = read_latent_gaussian(training, which=settings.weights)
+        gaussian = None if model.classes else read_latent_gaussian(training, which=settings.weights)
         blocks = _blocks(_outputs(model, stream, gaussian, draws=settings.draws))
         first_scores, first_latent = next(blocks)
         with ScoresWriter(
@@ -86,6 +86,7 @@ def infer(
             score_names=list(first_scores),
             latent_dim=first_latent.shape[1],
             spec=spec,
+            classes=model.classes,
             root=settings.root,
         ) as writer:
             done = 0
@@ -140,20 +141,29 @@ def _write(writer: ScoresWriter, source: ModelInputs, scores: dict[str, Array], 
                 got=f"first event id {source.event_id[rows][bad][0]}",
                 hint="are all inputs finite? did the training diverge?",
             )
-    writer.append({name: getattr(source, name)[rows] for name in TRUTH}, scores, latent)
+    arrays = source.arrays()
+    writer.append({name: arrays[name][rows] for name in writer.columns}, scores, latent)
     drop_pages(source)
 
 
 def _check_spec(found: InputSpec, trained: InputSpec, where: Path) -> None:
-    for part in ("level", "shape", "columns", "event_columns"):
-        got, allowed = getattr(found, part), getattr(trained, part)
-        if got != allowed:
+    got, allowed = _parts(found), _parts(trained)
+    for part, value in allowed.items():
+        if got[part] != value:
             raise ModelError(
                 f"these inputs are not those that the model was trained with: {part} differs",
                 where=where,
-                got=_short(got),
-                allowed=_short(allowed),
+                got=_short(got[part]),
+                allowed=_short(value),
             )
+
+
+def _parts(spec: InputSpec) -> dict[str, Any]:
+    """Returns what a model depends on, by name; sets come before their columns, so that both have the same."""
+    parts: dict[str, Any] = {name: getattr(spec, name) for name in ("level", "shape", "columns", "event_columns")}
+    parts["sets"] = ", ".join(f"{item.name}[{item.size}]" for item in spec.sets)
+    parts |= {f"columns of {item.name}": item.columns for item in spec.sets}
+    return parts | {"truths": ", ".join(spec.truths)}
 
 
 def _short(value: Any) -> str:

@@ -349,6 +349,20 @@ class EventStore:
                     raise ValueError(f"{group}/{name} has not {sizes[group]} entries")
 
 
+def add_to_ids(path: Path, offset: int) -> None:
+    """Adds ``offset`` to the id of every event of a finished shard.
+
+    Raises:
+        StoreError: The shard is damaged or can't be written.
+    """
+    try:
+        with h5py.File(path, "r+") as file:
+            column = file["events/id"]
+            column[:] = column[:] + offset
+    except (OSError, KeyError, RuntimeError) as error:
+        raise _damaged(path, error) from error
+
+
 def _parents_first(parents: Mapping[str, str]) -> list[str]:
     """Returns the collections so that each comes after its parent."""
     order: list[str] = []

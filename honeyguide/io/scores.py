@@ -20,6 +20,12 @@ from honeyguide.errors import StoreError
 SCHEMA_VERSION = 1
 TREE = "events"
 _NAMES = ("processes", "generators", "signal_points")
+_ROW_NAMES = ("truths", "classes")
+_ROW_TRUTH: dict[str, np.dtype[Any]] = {
+    "truth": np.dtype(np.int16),
+    "pt": np.dtype(np.float32),
+    "eta": np.dtype(np.float32),
+}
 
 Array = NDArray[Any]
 
@@ -38,8 +44,14 @@ class Scores:
         processes: Names of the processes.
         generators: Names of the generators.
         signal_points: Names of the signal points.
-        scores: One array (num_events,) per score, larger for more signal-like; always ``total``.
+        scores: One array (num_events,) per score. Of an anomaly detector, larger for more signal-like, always with
+            ``total``; of a classifier, ``prob_<class>``.
         latent: (num_events, latent_dim), float32.
+        truth: Codes into ``truths``, int16, -1 for none; like pt and eta of rows only, None without.
+        pt: Transverse momentum of the row [GeV], float32.
+        eta: Pseudorapidity of the row, float32.
+        truths: Names of the truths.
+        classes: Names of the classes of a classifier, in the order of their probabilities.
     """
 
     event_id: NDArray[np.int64]
@@ -53,6 +65,11 @@ class Scores:
     signal_points: tuple[str, ...]
     scores: dict[str, NDArray[np.floating[Any]]]
     latent: NDArray[np.float32]
+    truth: NDArray[np.int16] | None = None
+    pt: NDArray[np.float32] | None = None
+    eta: NDArray[np.float32] | None = None
+    truths: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.event_id)
@@ -66,10 +83,11 @@ class ScoresWriter:
         num_events: Events that will come in total.
         score_names: The scores.
         latent_dim: Length of the latent vectors.
-        spec: Gives the names behind the codes.
+        spec: Gives the names behind the codes; at level ``row`` there are ``truth``, ``pt`` and ``eta``, too.
+        classes: The classes of a classifier.
         root: Whether to write ``scores.root``: a TTree ``events`` with a branch per truth column, a branch
             ``score_<name>`` per score, ``latent`` as an array of fixed size, and the names behind the codes as JSON
-            text in ``processes``, ``generators`` and ``signal_points`` beside it.
+            text in ``processes``, ``generators``, ``signal_points`` (and ``truths``, ``classes``) beside it.
     """
 
     def __init__(
@@ -80,35 +98,50 @@ class ScoresWriter:
         score_names: Sequence[str],
         latent_dim: int,
         spec: InputSpec,
+        classes: Sequence[str] = (),
         root: bool = True,
     ) -> None:
         self._num_events, self._written = num_events, 0
         self._file = h5py.File(folder / "scores.h5", "w")
         names = {key: json.dumps(getattr(spec, key)) for key in _NAMES}
+        self._columns = dict(TRUTH)
+        if spec.level == "row":
+            self._columns |= _ROW_TRUTH
+            names |= {"truths": json.dumps(spec.truths), "classes": json.dumps(list(classes))}
         self._file.attrs.update(schema_version=SCHEMA_VERSION, **names)
-        for name, dtype in TRUTH.items():
+        for name, dtype in self._columns.items():
             self._file.create_dataset(name, shape=(num_events,), dtype=dtype)
         for name in score_names:
             self._file.create_dataset(f"scores/{name}", shape=(num_events,), dtype=np.float32)
         self._file.create_dataset("latent", shape=(num_events, latent_dim), dtype=np.float32)
-        self._root = _RootTree(folder / "scores.root", score_names, latent_dim, names) if root else None
+        self._root: _RootTree | None = None
+        if root:
+            branches = self._columns | {f"score_{name}": np.dtype(np.float32) for name in score_names}
+            branches["latent"] = np.dtype((np.float32, (latent_dim,)))
+            self._root = _RootTree(folder / "scores.root", branches, names)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what is known of an event beside its scores, which :meth:`append` wants."""
+        return tuple(self._columns)
 
     def append(self, truth: Mapping[str, Array], scores: Mapping[str, Array], latent: Array) -> None:
         """Appends a block of events.
 
         Args:
-            truth: One array (block,) per key of :data:`TRUTH`.
+            truth: One array (block,) for each of :attr:`columns`.
             scores: One array (block,) per score.
             latent: (block, latent_dim).
         """
         rows = slice(self._written, self._written + len(latent))
-        for name in TRUTH:
+        for name in self._columns:
             self._file[name][rows] = truth[name]
         for name, values in scores.items():
             self._file[f"scores/{name}"][rows] = values
         self._file["latent"][rows] = latent
         if self._root is not None:
-            self._root.extend(truth, scores, latent)
+            named = {f"score_{name}": values for name, values in scores.items()}
+            self._root.extend({**truth, **named, "latent": latent})
         self._written = rows.stop
 
     def __enter__(self) -> ScoresWriter:
@@ -125,20 +158,18 @@ class ScoresWriter:
 
 
 class _RootTree:
-    def __init__(self, path: Path, score_names: Sequence[str], latent_dim: int, names: Mapping[str, str]) -> None:
+    def __init__(self, path: Path, branches: Mapping[str, np.dtype[Any]], names: Mapping[str, str]) -> None:
         import uproot
 
+        self._branches = dict(branches)
         self._file = uproot.recreate(path, compression=uproot.LZ4(1))  # writes 4 times as fast as the default
         for key, text in names.items():
             self._file[key] = text
-        branches = dict(TRUTH)
-        branches |= {f"score_{name}": np.dtype(np.float32) for name in score_names}
-        self._file.mktree(TREE, branches | {"latent": np.dtype((np.float32, (latent_dim,)))}, title="scored events")
+        self._file.mktree(TREE, self._branches, title="scored events")
 
-    def extend(self, truth: Mapping[str, Array], scores: Mapping[str, Array], latent: Array) -> None:
-        columns = {name: np.asarray(truth[name], dtype=dtype) for name, dtype in TRUTH.items()}
-        columns |= {f"score_{name}": np.asarray(values, dtype=np.float32) for name, values in scores.items()}
-        self._file[TREE].extend(columns | {"latent": np.asarray(latent, dtype=np.float32)})
+    def extend(self, columns: Mapping[str, Array]) -> None:
+        typed = {name: np.asarray(columns[name], dtype=dtype.base) for name, dtype in self._branches.items()}
+        self._file[TREE].extend(typed)
 
     def close(self) -> None:
         self._file.close()
@@ -155,7 +186,9 @@ def read_scores(path: Path) -> Scores:
             if file.attrs.get("schema_version") != SCHEMA_VERSION:
                 raise StoreError("this is not a file of scores of this version", where=path, allowed=SCHEMA_VERSION)
             columns: dict[str, Any] = {name: file[name][:] for name in TRUTH}
+            columns |= {name: file[name][:] for name in _ROW_TRUTH if name in file}
             columns |= {key: tuple(json.loads(file.attrs[key])) for key in _NAMES}
+            columns |= {key: tuple(json.loads(file.attrs[key])) for key in _ROW_NAMES if key in file.attrs}
             return Scores(
                 **columns,
                 scores={name: dataset[:] for name, dataset in file["scores"].items()},

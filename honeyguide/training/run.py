@@ -91,7 +91,8 @@ def train(
         inputs: Folder of model inputs; the events of all samples in its splits ``train`` and ``validation`` are used.
             Or one fold of it.
         folder: Existing folder for ``initial.safetensors``, ``best.safetensors``, ``last.safetensors``,
-            ``latent_gaussian.json``, ``model.json``, ``metrics.json``, ``provenance.json`` and ``tensorboard/``.
+            ``latent_gaussian.json`` (of an anomaly detector), ``model.json``, ``metrics.json``, ``provenance.json`` and
+            ``tensorboard/``.
         build_model: Makes the model from the input specification. Its terms and their weights are in its config.
         settings: How to train.
         seed: Seed of the weights, the order of events and the random draws.
@@ -126,7 +127,7 @@ def train(
         with StopRequest(listen=session.checkpoint is not None) as stop:
             around = Surroundings(told, checkpoints, stop)
             result = _fit(model, streams, folder, settings=settings, surroundings=around, ranks=ranks)
-        if ranks.is_first:
+        if ranks.is_first and not model.classes:
             write_latent_gaussians(model, _open_sources(inputs)["train"], folder, batch_size=settings.batch_size)
         about: dict[str, Any] = {
             "seed": seed,

@@ -16,7 +16,7 @@ from honeyguide.data.streams import BatchStream
 from honeyguide.training.progress import SilentProgress
 from honeyguide.training.run import Session, train
 from honeyguide.training.settings import TrainingSettings
-from tests.planted import write_inputs
+from tests.planted import write_inputs, write_row_inputs
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU in this machine")
 
@@ -44,13 +44,22 @@ class Strict(SilentProgress):
         torch.cuda.set_sync_debug_mode("error" if self._left > 0 else "default")
 
 
+AUTOENCODER = {"family": "vae", "hidden": [16], "latent_dim": 3}
+
+
 @pytest.mark.parametrize(
-    "settings", [{}, {"resident_mb": 0}, {"gradient_clip": 1.0, "ema_decay": 0.9, "accumulate": 2}]
+    ("model", "write", "settings"),
+    [
+        (AUTOENCODER, write_inputs, {}),
+        (AUTOENCODER, write_inputs, {"resident_mb": 0}),
+        (AUTOENCODER, write_inputs, {"gradient_clip": 1.0, "ema_decay": 0.9, "accumulate": 2}),
+        ({"family": "DeepJet"}, write_row_inputs, {}),
+    ],
 )
-def test_no_step_waits_for_the_gpu(tmp_path, monkeypatch, settings):
+def test_no_step_waits_for_the_gpu(tmp_path, monkeypatch, model, write, settings):
     monkeypatch.setattr(streams, "POOL_BYTES", 10_000)
-    inputs = write_inputs(tmp_path / "inputs")
-    config = models.parse({"family": "vae", "hidden": [16], "latent_dim": 3})
+    inputs = write(tmp_path / "inputs")
+    config = models.parse(model)
     (tmp_path / "t").mkdir()
     steps = -(-600 // (64 * settings.get("accumulate", 1)))
     train(
