@@ -90,6 +90,13 @@ class DatasetSettings(Settings):
             raise ValueError("no sample to train on: at least one background sample needs split hash or train")
         return samples
 
+    @model_validator(mode="after")
+    def _simulated_jets_have_tracks(self) -> DatasetSettings:
+        simulated = any(sample.generate is not None for sample in self.samples.values())
+        if simulated and self.reader.format == "root" and self.detector.tracking is None:
+            raise ValueError("'reader.format: root' reads simulated jets with tracks: set detector.tracking, e.g. {}")
+        return self
+
 
 class ExperimentSettings(Settings):
     """Everything that a chain of tasks needs to know."""

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ import luigi
 
 from honeyguide.usage import measured
 from tasks import errors, scale
+from tasks.filelists import FilelistParameter
 from tasks.targets import FolderTarget
 
 if TYPE_CHECKING:
@@ -57,6 +59,16 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
     dataset_version = luigi.Parameter(
         default="v1", description="your tag for the dataset, part of its output paths; default: v1"
     )
+    filelist = FilelistParameter(
+        default=law.NO_STR,
+        description="short for --set dataset.filelist=FILE, the files of samples with 'match'; default: the config's, "
+        "else the one that this version of the dataset was converted with",
+    )
+    debug = luigi.BoolParameter(
+        default=False,
+        description="a quick try-out on the first file of each sample, the first chunk of it, in paths of its own; "
+        "short for --set dataset.reader.debug=true; default: off",
+    )
 
     sections: ClassVar[tuple[str, ...]] = ("dataset",)
     """Sections of the experiment that this task or one upstream of it depends on; overrides of others are dropped."""
@@ -65,11 +77,16 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
     result_version: ClassVar[int] = 1
     """Counts up when the code makes another result of the same inputs and settings."""
     exclude_params_repr_empty: ClassVar[tuple[str, ...]] = ("set", "overlay", "label")
-    flags: ClassVar[dict[str, tuple[str, Any]]] = {}
-    """Parameters that stand for an override: name -> (section.key, value that means "not given")."""
+    flags: ClassVar[dict[str, tuple[str, Any]]] = {
+        "filelist": ("dataset.filelist", law.NO_STR),
+        "debug": ("dataset.reader.debug", False),
+    }
+    """Parameters that stand for an override: name -> (section.key, value that means "not given"); those of the base
+    classes hold, too."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls.flags = {k: v for base in reversed(cls.__mro__) for k, v in vars(base).get("flags", {}).items()}
         # a flag has become an override by the time that anyone reads the task's name
         cls.exclude_params_repr = {*cls.exclude_params_repr, *cls.flags}
         if "run" in vars(cls):
@@ -99,7 +116,7 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
         given = list(params["set"])
         for name, (key, absent) in cls.flags.items():
             if params[name] != absent:
-                given.append(f"{key}={params[name]}")
+                given.append(f"{key}={_as_yaml(params[name])}")
                 params[name] = absent
         overrides = parse_overrides(",".join(given))
         if params["config"].endswith((".yaml", ".yml")):
@@ -138,19 +155,19 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
 
     def output(self) -> FolderTarget:
         """Returns the folder ``$HONEYGUIDE_STORE/<task>/<config>/<version>/[<branch name>-]<digest>``."""
-        store = Path(os.environ.get("HONEYGUIDE_STORE", ROOT / "store"))
         name = "-".join(filter(None, (self.branch_name(), self.digest)))
-        return FolderTarget(str(store.joinpath(self.task_family, *self.path_parts(), name)))
+        return FolderTarget(str(store().joinpath(self.task_family, *self.path_parts(), name)))
 
     @contextlib.contextmanager
-    def write_output(self) -> Iterator[Path]:
+    def write_output(self, **found: dict[str, Any]) -> Iterator[Path]:
         """Yields a temporary folder that becomes the output when the block ends without an error.
 
-        Its manifest has the provenance and what the block took (:func:`honeyguide.usage.measured`).
+        Its manifest has the provenance, what the block took (:func:`honeyguide.usage.measured`), and what is in
+        ``found`` when the block ends.
         """
         usage: dict[str, Any] = {}
         # the manifest is written when the outer block ends: it is told then what the inner one has found
-        with self.output().write(**self.provenance(), usage=usage) as folder, measured(usage):
+        with self.output().write(**self.provenance(), usage=usage, **found) as folder, measured(usage):
             yield folder
 
     def provenance(self) -> dict[str, Any]:
@@ -169,6 +186,18 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
     def progress(self, what: str, total: int | None = None) -> Callable[..., None]:
         """Returns a callback (done[, total]) that tells the scheduler and, at each tenth, the terminal."""
         return _Progress(self.publish_progress, self.publish_message, what, total)
+
+
+def store() -> Path:
+    """Returns the folder of all outputs."""
+    return Path(os.environ.get("HONEYGUIDE_STORE", ROOT / "store"))
+
+
+def _as_yaml(value: Any) -> str:
+    """Returns a flag's value as an override has it; in quotes where something in it could be taken for YAML."""
+    if isinstance(value, str):
+        return value if re.fullmatch(r"[\w./~@%+:-]+", value) else json.dumps(value)
+    return json.dumps(value)
 
 
 def _unless_complete(run: Callable[[HoneyguideTask], None]) -> Callable[[HoneyguideTask], None]:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from honeyguide.generate.settings import GeneratorSettings
 
 
+JETS_VERSION = 2
+"""Counts up when the tree of jets changes; result_version does for all files."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """One chunk of simulated events: a branch."""
@@ -66,6 +70,8 @@ class GenerateEventsTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore[mis
         generator = self.generator(chunk.sample)
         settings = {"generate": significant_values(generator), "detector": significant_values(dataset.detector)}
         own = {"settings": settings, "chunk": chunk.index, "num_events": chunk.num_events}
+        if dataset.detector.tracking is not None:
+            own["jets_version"] = JETS_VERSION
         return {**super().identity(), **own}
 
     def run(self) -> None:

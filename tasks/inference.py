@@ -8,15 +8,16 @@ from typing import Any, ClassVar
 import law
 
 import models
-from tasks.preprocessing import PreprocessTask
+from tasks.preprocessing import TestDatasetParameters
 from tasks.training import TrainingParameters, TrainingTask
 
 
-class InferenceTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
-    """Apply the trained model to the test split; a branch is one sample and one seed.
+class InferenceTask(TestDatasetParameters, TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
+    """Apply the trained model to the test split, or to other files; a branch is one sample and one seed.
 
         law run InferenceTask --config quickstart
         law run InferenceTask --config quickstart --set inference.batch_size=8192 --workers 2
+        law run InferenceTask --config hlt_run3 --dataset-version v1 --test-filelist test.txt
 
     Outputs: ``scores.h5`` and ``scores.root`` (TTree ``events``): the scores of every test event (``total``, its terms,
     ``mahalanobis``: the distance from the training's background in the latent space; of a tagger the probability of
@@ -29,8 +30,7 @@ class InferenceTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc
 
     def create_branch_map(self) -> list[tuple[int, str]]:
         """Returns (branch of the training, sample) for every sample that has test events."""
-        settings = self.experiment.settings
-        samples = [name for name, item in settings.dataset.samples.items() if item.info(name).split != "train"]
+        samples = [name for name, info in self.inputs().samples().items() if info.split != "train"]
         return [(seed, name) for seed in range(len(self.training_branches)) for name in samples]
 
     def branch_name(self) -> str:
@@ -40,16 +40,17 @@ class InferenceTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc
 
     def workflow_requires(self) -> dict[str, Any]:
         """Returns all trainings and the model inputs."""
-        return {"training": TrainingTask.req(self, branch=-1), "inputs": PreprocessTask.req(self)}
+        return {"training": TrainingTask.req(self, branch=-1), "inputs": self.inputs()}
 
     def requires(self) -> dict[str, Any]:
         """Returns the branch's training and the model inputs."""
-        return {"training": TrainingTask.req(self, branch=self.branch_data[0]), "inputs": PreprocessTask.req(self)}
+        return {"training": TrainingTask.req(self, branch=self.branch_data[0]), "inputs": self.inputs()}
 
     def identity(self) -> dict[str, Any]:
-        """Returns what the scores depend on: the training and the sample."""
+        """Returns what the scores depend on: the training, the sample, and the files where they are others."""
         training = self.requires()["training"].digest
-        return {**super().identity(), "training": training, "sample": self.branch_data[1]}
+        test = {} if self.test_dataset_version == law.NO_STR else {"test": self.inputs().digest}
+        return {**super().identity(), "training": training, "sample": self.branch_data[1], **test}
 
     def run(self) -> None:
         """Scores the branch's sample."""

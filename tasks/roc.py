@@ -1,4 +1,4 @@
-"""ROC curves and working points."""
+"""ROC curves of anomaly scores and of taggers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,22 @@ import luigi
 
 from honeyguide.errors import ConfigError
 from tasks.inference import InferenceTask
+from tasks.preprocessing import TestDatasetParameters
 from tasks.training import TrainingParameters
 
 
-class ROCCurveTask(TrainingParameters):
+class ROCCurveTask(TestDatasetParameters, TrainingParameters):
     """Draw ROC curves with their uncertainties, per signal point and merged, and compare trainings.
 
         law run ROCCurveTask --config quickstart
         law run ROCCurveTask --config quickstart --overlay "dim 2: model.latent_dim=2; BEAD: bead"
+        law run ROCCurveTask --config quickstart_tagging --overlay "4 epochs: training.epochs=4"
 
     Outputs: ``roc.json`` (AUC, efficiencies at working points, significance improvement, all with intervals),
     ``roc.h5`` (the curves), figures as PNG and PDF.
+
+    Of a tagger the curves are per discriminator, process and window in pt and eta (section ``tagging``); there are
+    ``confusion.json`` and figures of the confusion matrix and of all class probabilities and discriminators, too.
     """
 
     label = luigi.Parameter(
@@ -33,7 +38,7 @@ class ROCCurveTask(TrainingParameters):
         "between them; default: none",
     )
 
-    sections: ClassVar[tuple[str, ...]] = (*InferenceTask.sections, "roc")
+    sections: ClassVar[tuple[str, ...]] = (*InferenceTask.sections, "roc", "tagging")
     own_sections = ("roc",)
     result_version = 1
 
@@ -56,6 +61,8 @@ class ROCCurveTask(TrainingParameters):
         for label, task in self.trainings():
             if label in requirements:
                 raise ConfigError("two trainings have one label", where="--overlay", got=label)
+            if task.experiment.is_tagging != self.experiment.is_tagging:
+                raise ConfigError("taggers and anomaly scores have no common figure", where="--overlay", got=label)
             requirements[label] = task
         return requirements
 
@@ -65,16 +72,34 @@ class ROCCurveTask(TrainingParameters):
             label: [branch.digest for branch in task.get_branch_tasks().values()]
             for label, task in self.requires().items()
         }
-        return {**super().identity(), "scores": scores}
+        identity = {**super().identity(), "scores": scores}
+        if self.experiment.is_tagging:
+            from honeyguide.settings import significant_values
+
+            identity["settings"] = {"tagging": significant_values(self.experiment.settings.tagging)}
+        return identity
 
     def run(self) -> None:
         """Computes the curves and draws them."""
         from honeyguide.evaluation.run import evaluate
         from honeyguide.evaluation.summary import summary
+        from honeyguide.evaluation.tagging_run import evaluate_taggers, tagging_summary
 
+        settings, tasks = self.experiment.settings, self.requires()
         with self.write_output() as folder:
-            evaluation = evaluate(score_files(self.requires()), folder, settings=self.experiment.settings.roc)
-        self.publish_message(f"{summary(evaluation)}\nfigures and numbers: {self.output().path}")
+            if self.experiment.is_tagging:
+                members = {label: class_truths(task) for label, task in tasks.items()}
+                taggers = evaluate_taggers(score_files(tasks), folder, settings=settings.tagging, members=members)
+                text = tagging_summary(taggers)
+            else:
+                text = summary(evaluate(score_files(tasks), folder, settings=settings.roc))
+        self.publish_message(f"{text}\nfigures and numbers: {self.output().path}")
+
+
+def class_truths(task: InferenceTask) -> dict[str, tuple[str, ...]]:
+    """Returns the truths of each class of the task's tagger."""
+    classes: dict[str, tuple[str, ...]] = task.experiment.settings.model.model_dump()["classes"]
+    return classes
 
 
 def score_files(tasks: Mapping[str, InferenceTask]) -> dict[str, dict[int, dict[str, Path]]]:

@@ -35,6 +35,9 @@ class TrainingParameters(HoneyguideTask):
     batch_size = luigi.IntParameter(
         default=law.NO_INT, description="short for --set training.batch_size=N; default: the config's"
     )
+    loss_weighting = luigi.BoolParameter(
+        description="short for --set training.loss_weighting=true: reweighting by weights, not by sampling",
+    )
     n_threads = luigi.IntParameter(
         default=law.NO_INT,
         significant=False,
@@ -46,6 +49,7 @@ class TrainingParameters(HoneyguideTask):
         "model_name": ("model.family", law.NO_STR),
         "epochs": ("training.epochs", law.NO_INT),
         "batch_size": ("training.batch_size", law.NO_INT),
+        "loss_weighting": ("training.loss_weighting", False),
         "n_threads": ("training.num_threads", law.NO_INT),
     }
 

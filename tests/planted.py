@@ -138,6 +138,7 @@ def make_rows(num_rows: int, *, first_id: int, process: int = 0) -> dict[str, np
         "truth": truth.astype(np.int16),
         "pt": pt.astype(np.float32),
         "eta": eta.astype(np.float32),
+        "group": np.arange(first_id, first_id + num_rows) // 2,
     }
     for name, (size, number) in _SET_SIZES.items():
         mask = np.arange(size) < counts[name][:, None]

@@ -58,7 +58,8 @@ def split_fold(sources: Sequence[ModelInputs], fold: Fold) -> tuple[list[ModelIn
     """Returns the events that train and those that validate; every event of the sources is in one of the two."""
     training, validating = [], []
     for source in sources:
-        validates = fold_of(source.event_id, count=fold.count) == fold.number
+        deciding = source.event_id if source.group is None else source.group
+        validates = fold_of(deciding, count=fold.count) == fold.number
         training.append(_select(source, np.flatnonzero(~validates)))
         validating.append(_select(source, np.flatnonzero(validates)))
     return training, validating

@@ -39,6 +39,7 @@ _ROW_DTYPES: dict[str, np.dtype[Any]] = {
     "truth": np.dtype(np.int16),
     "pt": np.dtype(np.float32),
     "eta": np.dtype(np.float32),
+    "group": np.dtype(np.int64),
 }
 _SET_DTYPES: dict[str, np.dtype[Any]] = {"features": np.dtype(np.float32), "mask": np.dtype(np.bool_)}
 _SETS = "sets"  # attribute of files of rows: names of the sets in their order
@@ -77,6 +78,7 @@ class ModelInputs:
         truth: Codes into ``InputSpec.truths``, int16; like pt, eta and sets at level ``row`` only, None without.
         pt: Transverse momentum of the row [GeV], float32, not scaled.
         eta: Pseudorapidity of the row, float32, not scaled.
+        group: Ids of the physics events that rows belong to, int64; splits and folds keep them together.
         sets: Sets of objects by name, in the order of ``InputSpec.sets``.
     """
 
@@ -92,6 +94,7 @@ class ModelInputs:
     truth: NDArray[np.int16] | None = None
     pt: NDArray[np.float32] | None = None
     eta: NDArray[np.float32] | None = None
+    group: NDArray[np.int64] | None = None
     sets: Mapping[str, ObjectArrays] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -176,8 +179,10 @@ class ModelInputsWriter:
         """Appends a block of events.
 
         Args:
-            columns: As :meth:`ModelInputs.arrays` has them, all of the same length.
+            columns: As :meth:`ModelInputs.arrays` has them, all of the same length. Without ``group`` every row is its
+                own.
         """
+        columns = {"group": columns["event_id"], **columns}
         start, stop = self._written, self._written + len(columns["event_id"])
         if stop > self._num_events:
             raise ValueError(f"{stop} events come to {self._path}, which was made for {self._num_events}")

@@ -132,6 +132,14 @@ class Reweighting:
         """
         return np.asarray(self.factors[_cells(block, self.before.truths, self.before.bins)])
 
+    def probabilities(self, block: JetBlock) -> Floats:
+        """Returns the keep-probability of each jet, shape (num_jets,).
+
+        Raises:
+            DataError: pt or eta is NaN, or a truth code has no name.
+        """
+        return np.asarray(self.keep_probabilities[_cells(block, self.before.truths, self.before.bins)])
+
     def kept(self, block: JetBlock, jet_id: NDArray[np.int64], *, draw: int = 0) -> Bools:
         """Returns which jets are sampled, shape (num_jets,); that depends on their ids, the seed and the draw only.
 
@@ -145,8 +153,8 @@ class Reweighting:
         Raises:
             DataError: pt or eta is NaN, or a truth code has no name.
         """
-        probability = self.keep_probabilities[_cells(block, self.before.truths, self.before.bins)]
-        return np.asarray(uniform(jet_id, salt=_SAMPLING + self.settings.seed * _DRAWS + draw) < probability)
+        drawn = uniform(jet_id, salt=_SAMPLING + self.settings.seed * _DRAWS + draw)
+        return np.asarray(drawn < self.probabilities(block))
 
     def to_json(self) -> dict[str, Any]:
         """Returns everything as JSON types, for :func:`read_reweighting`."""
@@ -195,7 +203,8 @@ def make_reweighting(spectra: Spectra, settings: ReweightingSettings) -> Reweigh
 
     Raises:
         ConfigError: The reference is no truth.
-        DataError: The reference has no jets in the bins, or a truth none where the reference has some.
+        DataError: The reference has no jets in the bins, or a truth none where the reference has some (which with
+            ``no_reference: one`` leaves all its jets at weight 1).
     """
     truths, h = spectra.truths, spectra.inside
     if settings.reference not in truths:
@@ -210,10 +219,10 @@ def make_reweighting(spectra: Spectra, settings: ReweightingSettings) -> Reweigh
         raise DataError(f"the reference '{settings.reference}' has no jets in the bins", allowed="a spectrum")
     both = np.asarray((h > 0) & (reference > 0))
     alone = [name for name, mine, shared in zip(truths, h, both, strict=True) if mine.any() and not shared.any()]
-    if alone:
+    if alone and settings.no_reference == "drop":
         raise DataError(
             f"{', '.join(alone)}: no jets in any bin where the reference '{settings.reference}' has some",
-            hint="take wider bins or another reference",
+            hint="take wider bins or another reference, or set no_reference: one",
         )
     target = np.where(both, reference, 0.0)
     counted = both if settings.no_reference == "one" else h > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,10 @@ class Discriminator:
 
 
 def discriminators(
-    settings: TaggingSettings, classes: Sequence[str], truths: Sequence[str] | None = None
+    settings: TaggingSettings,
+    classes: Sequence[str],
+    truths: Sequence[str] | None = None,
+    members: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, Discriminator]:
     """Returns the discriminators that the settings name, by name, for a model with the given classes.
 
@@ -75,19 +78,35 @@ def discriminators(
         settings: Groups of classes, and definitions.
         classes: The names of the columns of the probabilities, in their order.
         truths: The names of the truth codes, where they differ from the classes: there may be truths that the model
-            does not know. A truth belongs to a group that names it.
+            does not know.
+        members: Class to its truths, where they have other names than the class. A class that is not named is its own
+            truth.
 
     Raises:
         ConfigError: A name is neither a discriminator, a class, a group nor a truth; nothing is left as signal or as
             background.
     """
     known = {**READY_DISCRIMINATORS, **settings.definitions}
+    truths = truths or classes
     result = {}
     for name in settings.discriminators:
         if name not in known:
             raise _unknown("discriminator", name, known, where="discriminators")
-        result[name] = _resolved(name, known[name], settings.groups, classes, truths or classes)
+        result[name] = _resolved(name, known[name], settings.groups, (classes, truths), members or {})
     return result
+
+
+def in_truths(settings: TaggingSettings, members: Mapping[str, Sequence[str]]) -> TaggingSettings:
+    """Returns the settings with groups of truths in place of groups of classes, for :func:`truth_codes`.
+
+    Args:
+        settings: Groups of classes.
+        members: Class to its truths, as of :func:`discriminators`.
+    """
+    groups = {name: tuple(truths) for name, truths in members.items() if truths}
+    for name, classes in settings.groups.items():
+        groups[name] = tuple(dict.fromkeys(truth for item in classes for truth in members.get(item, (item,))))
+    return settings.model_copy(update={"groups": groups})
 
 
 def truth_codes(name: str, settings: TaggingSettings, truths: Sequence[str], *, where: str) -> tuple[int, ...]:
@@ -125,15 +144,15 @@ def _resolved(
     name: str,
     definition: DiscriminatorSettings,
     groups: Mapping[str, tuple[str, ...]],
-    classes: Sequence[str],
-    truths: Sequence[str],
+    names: tuple[Sequence[str], Sequence[str]],
+    members: Mapping[str, Sequence[str]],
 ) -> Discriminator:
-    where = f"the discriminator {name}"
+    (classes, truths), where = names, f"the discriminator {name}"
     above = _codes(definition.numerator, groups, classes, where=where)
     below = _codes(definition.denominator, groups, classes, where=where)
-    veto = _names(definition.veto, groups, [*classes, *truths], where=where)
-    signal = [classes[code] for code in above if classes[code] not in veto]
-    background = [classes[code] for code in below if code not in above and classes[code] not in veto]
+    vetoed = _of(_names(definition.veto, groups, [*classes, *truths], where=where), members)
+    signal = _of([classes[code] for code in above], members) - vetoed
+    background = _of([classes[code] for code in below if code not in above], members) - vetoed
     if not signal or not background:
         what = "signal" if not signal else "background"
         raise ConfigError(
@@ -142,15 +161,19 @@ def _resolved(
             f"veto {', '.join(definition.veto) or 'none'}",
             hint="the signal is what stands in the numerator; the background, what is in the denominator alone",
         )
-    positions = {truth: code for code, truth in enumerate(truths)}
     return Discriminator(
         name=name,
         numerator=above,
         denominator=below,
         num_classes=len(classes),
-        signal=tuple(positions[item] for item in signal if item in positions),
-        background=tuple(positions[item] for item in background if item in positions),
+        signal=tuple(code for code, truth in enumerate(truths) if truth in signal),
+        background=tuple(code for code, truth in enumerate(truths) if truth in background),
     )
+
+
+def _of(classes: Iterable[str], members: Mapping[str, Sequence[str]]) -> set[str]:
+    """Returns the truths of some classes."""
+    return {truth for name in classes for truth in members.get(name, (name,))}
 
 
 def _codes(

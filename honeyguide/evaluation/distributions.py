@@ -27,19 +27,21 @@ class Distributions:
     log: bool
 
 
-def score_distributions(groups: Mapping[str, tuple[Floats, Floats]], *, num_bins: int) -> Distributions:
+def score_distributions(
+    groups: Mapping[str, tuple[Floats, Floats]], *, num_bins: int, ends: tuple[float, float] | None = None
+) -> Distributions:
     """Returns histograms of a score for all groups, on axes that hold the central 99.8 % of every group.
 
-    The axis is logarithmic where all scores are above 0 and span more than two decades.
+    The axis is logarithmic where all scores are above 0 and span more than two decades. What is outside of it is in
+    the first and in the last bin.
 
     Args:
         groups: Name to (scores, weights); weights of any scale.
         num_bins: Number of bins.
+        ends: Of a linear axis, in place of those that the scores give.
     """
-    finite = [scores[np.isfinite(scores)] for scores, _ in groups.values()]
-    ends = np.array([np.quantile(scores, [0.001, 0.999]) for scores in finite if len(scores)])
-    low, high = (float(ends[:, 0].min()), float(ends[:, 1].max())) if len(ends) else (0.0, 1.0)
-    log = low > 0 and high > 100 * low
+    low, high = _ends(groups) if ends is None else ends
+    log = ends is None and low > 0 and high > 100 * low
     if high <= low:
         low, high = low - 0.5, low + 0.5
     edges = np.geomspace(low, high, num_bins + 1) if log else np.linspace(low, high, num_bins + 1)
@@ -51,3 +53,9 @@ def score_distributions(groups: Mapping[str, tuple[Floats, Floats]], *, num_bins
         fractions[name] = np.bincount(index, w, num_bins).astype(float)
         errors[name] = np.sqrt(np.bincount(index, w**2, num_bins))
     return Distributions(edges, fractions, errors, log)
+
+
+def _ends(groups: Mapping[str, tuple[Floats, Floats]]) -> tuple[float, float]:
+    finite = [scores[np.isfinite(scores)] for scores, _ in groups.values()]
+    quantiles = np.array([np.quantile(scores, [0.001, 0.999]) for scores in finite if len(scores)])
+    return (float(quantiles[:, 0].min()), float(quantiles[:, 1].max())) if len(quantiles) else (0.0, 1.0)

@@ -79,7 +79,7 @@ def read_events(samples: Mapping[str, Path], settings: RocSettings) -> ScoredEve
         DataError: An event occurs twice, or the samples have different scores.
     """
     parts = {name: read_scores(path) for name, path in samples.items()}
-    _check_distinct(parts, samples)
+    check_distinct(parts, samples)
     _check_scores(parts)
     label = np.concatenate([part.label for part in parts.values()])
     raw = np.concatenate([part.weight for part in parts.values()]).astype(np.float64)
@@ -95,7 +95,16 @@ def read_events(samples: Mapping[str, Path], settings: RocSettings) -> ScoredEve
     return ScoredEvents(label, weight, merged, raw, generator, point, generators, points, scores)
 
 
-def _check_distinct(parts: Mapping[str, Scores], samples: Mapping[str, Path]) -> None:
+def check_distinct(parts: Mapping[str, Scores], samples: Mapping[str, Path]) -> None:
+    """Raises an error where an event occurs twice.
+
+    Args:
+        parts: Scores by sample.
+        samples: Where they come from.
+
+    Raises:
+        DataError: An event occurs twice; or there are no samples.
+    """
     if not parts:
         raise DataError("there are no score files to evaluate")
     ids = np.concatenate([part.event_id for part in parts.values()])

@@ -11,6 +11,7 @@ from honeyguide.settings import Settings
 
 Efficiency = Annotated[float, Field(gt=0, lt=1)]
 ALL_CLASSES = "all"
+INCLUSIVE = "inclusive"
 
 
 class DiscriminatorSettings(Settings):
@@ -59,6 +60,26 @@ class PlanePoint(Settings):
     """Highest mis-identification efficiency of the background of the second discriminator."""
 
 
+class TaggingWindow(Settings):
+    """Jets of one region, with ROC curves of their own; a region has its lower ends, not its upper ones."""
+
+    pt: tuple[float, float] | None = None
+    """Lowest and highest pt [GeV]; none: all."""
+    eta: tuple[float, float] | None = None
+    """Lowest and highest abs(eta); none: all."""
+    process: str | None = None
+    """The process that the window is for; none: all of them, as where there are no windows."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.pt is None and self.eta is None and self.process is None:
+            raise ValueError("a window needs pt, eta or process")
+        for name, ends in (("pt", self.pt), ("abs(eta)", self.eta)):
+            if ends is not None and not 0 <= ends[0] < ends[1]:
+                raise ValueError(f"a window in {name} is [low, high] with 0 <= low < high, got {list(ends)}")
+        return self
+
+
 class TaggingSettings(Settings):
     """What is evaluated of a tagger."""
 
@@ -68,6 +89,18 @@ class TaggingSettings(Settings):
     """Discriminators to evaluate: of ``definitions``, or ready ones (those of the default, and QvsG)."""
     definitions: dict[str, DiscriminatorSettings] = Field(default_factory=dict)
     """Discriminators beside the ready ones, or in their place."""
+    windows: dict[str, TaggingWindow] = Field(default_factory=dict)
+    """Name of a region in pt and abs(eta), of all processes or of one, to its limits: ROC curves of its own, beside
+    those of all jets."""
+    by_process: bool = True
+    """Where there are several processes, each has ROC curves of its own, beside those of all together."""
+    weighted: bool = True
+    """Use the event weights; if not, every jet counts 1. Negative weights are an error: with them efficiencies are not
+    monotonic in the threshold."""
+    mistag_efficiencies: tuple[Efficiency, ...] = (1e-4, 1e-3, 1e-2, 1e-1)
+    """Mis-identification efficiencies at which each ROC curve's signal efficiency is given."""
+    score_bins: int = Field(50, ge=5)
+    """Bins of the distributions of class probabilities and discriminators."""
     working_points: dict[str, WorkingPointSettings] = Field(default_factory=lambda: {"BvsL": WorkingPointSettings()})
     """Discriminator to its working points."""
     plane: tuple[str, str] = ("CvsL", "CvsB")
@@ -92,11 +125,15 @@ class TaggingSettings(Settings):
     def _possible(self) -> Self:
         if ALL_CLASSES in self.groups:
             raise ValueError(f"a group can't have the name {ALL_CLASSES!r}: it stands for all classes")
+        if INCLUSIVE in self.windows:
+            raise ValueError(f"a window can't have the name {INCLUSIVE!r}: it stands for all jets")
         for name, members in self.groups.items():
             if not members or len(set(members)) != len(members):
                 raise ValueError(f"the group {name!r} needs one or more different classes, got {list(members)}")
-        if len(set(self.discriminators)) != len(self.discriminators):
-            raise ValueError(f"discriminators names one twice: {', '.join(self.discriminators)}")
+        for name in ("discriminators", "mistag_efficiencies"):
+            values = getattr(self, name)
+            if len(set(values)) != len(values):
+                raise ValueError(f"{name} names a value twice: {', '.join(map(str, values))}")
         if self.plane_points and self.plane[0] == self.plane[1]:
             raise ValueError(f"plane needs two different discriminators, got {self.plane[0]!r} twice")
         return self

@@ -104,7 +104,7 @@ def tagging_features(
     }
     columns = {
         **_jet_columns(flat, candidates),
-        "jet_genmatch_pt": _true_pt(flat.axes, particles, jet_settings),
+        **_genmatch_columns(flat.axes, particles, jet_settings),
         **_truth_columns(flavour, particles),
     }
     for name, (jet, values) in collections.items():
@@ -210,13 +210,20 @@ def _jet_columns(jets: _Jets, candidates: _Candidates) -> dict[str, NDArray[np.g
     }
 
 
-def _true_pt(axes: Axes, particles: GeneratedParticles, settings: JetSettings) -> NDArray[np.float64]:
-    """Returns the pt of the jet of visible stable particles within half the radius, 0 without one above 5 GeV."""
+def _genmatch_columns(
+    axes: Axes, particles: GeneratedParticles, settings: JetSettings
+) -> dict[str, NDArray[np.generic]]:
+    """Returns pt and flavour of the jet of visible stable particles within half the radius; 0 without one of 5 GeV."""
     found = cluster(visible(particles), settings.model_copy(update=_ALL_JETS))
     event = np.repeat(np.arange(len(found)), ak.to_numpy(ak.num(found)))
     true = Axes(event, *(ak.to_numpy(ak.flatten(found[name])) for name in ("pt", "eta", "phi")))
     match = hardest(nearest_jets(axes, true, radius=settings.radius / 2), true, len(axes))
-    return np.where(match < 0, 0.0, np.append(true.pt, 0.0)[match])
+    flavour = match_flavour(true, particles, radius=settings.radius)
+    return {
+        "jet_genmatch_pt": np.append(true.pt, 0.0)[match],
+        "jet_genmatch_hflav": np.append(flavour.hadron, 0)[match],
+        "jet_genmatch_pflav": np.append(flavour.parton, 0)[match],
+    }
 
 
 def _truth_columns(flavour: Flavour, particles: GeneratedParticles) -> dict[str, NDArray[np.generic]]:
@@ -234,6 +241,8 @@ def _truth_columns(flavour: Flavour, particles: GeneratedParticles) -> dict[str,
         "jet_heavy_hadron_id": np.where(has, particles.pdg_id[heavy], 0),
         "jet_heavy_hadron_p": np.where(has, np.linalg.norm(momentum, axis=1), 0.0),
         "jet_heavy_hadron_flight": np.where(has, flight, 0.0),
+        # leptons that come from no hadron: none of the processes has any
+        **{f"jet_{lepton}flav": np.zeros(len(heavy), np.int64) for lepton in ("mu", "el", "tau")},
         **flavour.classes(),
     }
 

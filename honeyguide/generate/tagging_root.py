@@ -15,16 +15,17 @@ def write_tagging_root(path: Path, events: ak.Array, *, first_id: int) -> None:
     """Writes the jets of the events to the tree ``DeepJetNTupler/DeepJetvars`` of ``path``, one jet per entry.
 
     Tree and branches are named as those that b-hive's ``hlt_run3`` reads. What a parametric simulation can't have
-    (numbers of hits, chi2, corrected momenta) and what QCD has not (leptonic truth) is left out; neutral candidates,
+    (numbers of hits, chi2, corrected momenta) and what QCD has not (tau leptons) is left out; neutral candidates,
     heavy hadrons and ids are added. GeV, mm, radians. Collections are jagged, ``n<collection>`` is their length.
 
     - ``event`` (``first_id`` plus the event's place), ``jet_index`` (0: the largest pt), ``weight`` (pb);
     - ``jet_pt eta phi energy mass ncand``, and shares of the energy ``jet_chf nhf phf elf muf`` (charged and neutral
       hadrons, photons, electrons, muons);
-    - truth: ``jet_genmatch_pt`` (of the jet of stable visible particles, 0 without one); ``jet_hflav``,
-      ``jet_pflav``, ``jet_nbhadrons``, ``jet_nchadrons`` and ``isB isBB isC isCC isUD isS isG isUndefined`` (exactly
-      one is 1) as in ``honeyguide/generate/flavour.py``; PDG id, momentum and flight distance of the hardest heavy
-      hadron, ``jet_heavy_hadron_id p flight``;
+    - truth: ``jet_genmatch_pt hflav pflav`` (of the jet of stable visible particles, 0 without one); ``jet_hflav``,
+      ``jet_pflav``, ``jet_nbhadrons``, ``jet_nchadrons`` and ``isB isBB isGBB isLeptonicB isLeptonicB_C isC isCC isGCC
+      isUD isS isG isUndefined`` (exactly one is 1) as in ``honeyguide/generate/flavour.py``; ``jet_muflav``,
+      ``jet_elflav`` and ``jet_tauflav``, 0 (prompt leptons in the jet, which none of the processes has); PDG id,
+      momentum and flight distance of the hardest heavy hadron, ``jet_heavy_hadron_id p flight``;
     - ``jet_pfcand_*``, tracks by falling pt: ``pt eta phi energy pt_log energy_log deta dphi`` (minus the jet's) ``id``
       (211 for any hadron, 11, 13) ``charge``; impact parameters with the lifetime sign ``dxy dz trackjet_d3d`` and,
       over their errors, ``dxysig dzsig trackjet_d3dsig``; ``trackjet_dist trackjet_decayL`` (closest approach to

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import xxhash
 
 from honeyguide.data.events import ROW_BITS
 from honeyguide.data.sample import SampleInfo
@@ -14,6 +16,9 @@ from honeyguide.errors import DataError
 from honeyguide.io.atomic import file_hash
 from honeyguide.io.bead_csv import BeadCsvFile
 from honeyguide.io.event_store import EventStoreWriter
+from honeyguide.io.root_convert import PieceWriter, convert_root
+from honeyguide.io.root_reader import RootFile, summarise
+from honeyguide.io.root_sources import RootSource
 from honeyguide.io.settings import ReaderSettings
 
 EVENT_STORE = "events.h5"
@@ -28,53 +33,62 @@ class ConversionCounts:
         read: Rows with content.
         selected: Rows that became events.
         rejected: Rejected rows by reason.
-        first_rejected: File, line and cell of the first rejected row of each reason.
+        first_rejected: Where the first rejected row of each reason is: file, line and cell, or file, entry and object.
+        truths: Selected rows of each truth; empty where none are defined.
+        details: The same counts for each file and process, of ROOT files, as plain JSON types.
     """
 
     read: int = 0
     selected: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
     first_rejected: dict[str, str] = field(default_factory=dict)
+    truths: dict[str, int] = field(default_factory=dict)
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def summary(self) -> dict[str, Any]:
+        """Returns everything as plain JSON types."""
+        own = {"read": self.read, "selected": self.selected, "rejected": self.rejected, "truths": self.truths}
+        return {**own, "first_rejected": self.first_rejected, **self.details}
 
 
 def convert_files(
-    files: Sequence[Path],
+    files: Sequence[RootSource],
     folder: Path,
     *,
     sample: SampleInfo,
     settings: ReaderSettings,
-    others: Sequence[Path] = (),
+    others: Sequence[RootSource] = (),
+    identities: Mapping[RootSource, str] | None = None,
 ) -> ConversionCounts:
-    """Returns the counts of the rows of ``files``, after writing their events to ``folder/events.h5``.
+    """Returns the counts of the rows of ``files``, after writing their events to shards ``folder/events*.h5``.
 
     An event's id is made of the content hash of its file and the index of its row in it: it depends neither on the
-    file's name, nor on the order of the files, nor on which of them are converted together.
+    file's name, nor on the order of the files, nor on which of them are converted together. A remote file's URL stands
+    for its content.
 
     Args:
-        files: Source files of one sample.
+        files: Source files of one sample; URLs as text.
         folder: Where the event store is written; it exists.
         sample: What the events are.
         settings: How the files are read.
         others: All source files of the dataset, ``files`` among them, to find copies.
+        identities: What stands for the content of those files whose bytes differ each time that they are made.
 
     Raises:
         DataError: A file can't be read, is given twice, is a copy of another one, or has too many malformed rows.
     """
-    _reject_repeated(files, others)
-    stamps = {file: _stamp(file) for file in files}
-    hashes = {file: _source_hash(file) for file in files}
-    _reject_copies(hashes, others)
-    counts = ConversionCounts()
-    sources: list[dict[str, Any]] = []
-    with EventStoreWriter(folder / EVENT_STORE, sample=sample) as writer:
-        for file in files:
-            counts = _add(counts, _convert(file, writer, settings, hashes[file]))
-            if _stamp(file) != stamps[file]:
-                raise DataError(
-                    "a source file changed while it was read", where=file, hint="run again when it is whole"
-                )
-            sources.append({"name": file.name, "size": stamps[file][0], "xxh3_128": hashes[file]})
-        writer.finalise(read=counts.read, rejected=counts.rejected, sources=sources)
+    identities = {**{file: file for file in files if isinstance(file, str)}, **(identities or {})}
+    local = [file for file in files if isinstance(file, Path)]
+    _reject_repeated(local, [file for file in others if isinstance(file, Path)])
+    stamps = {file: _stamp(file) for file in local}
+    hashes = {file: _text_hash(identities[file]) if file in identities else _source_hash(file) for file in files}
+    _reject_copies({file: hashes[file] for file in local}, others, identities)
+    convert = _convert_csv if settings.root is None else _convert_root
+    sources = {file: _source_entry(file, hashes[file], stamps) for file in files}
+    counts = convert(sources, folder, sample, settings)
+    for file in local:
+        if _stamp(file) != stamps[file]:
+            raise DataError("a source file changed while it was read", where=file, hint="run again when it is whole")
     return counts
 
 
@@ -83,21 +97,56 @@ def event_id_key(content_hash: str) -> int:
     return int(content_hash, 16) >> (128 - _KEY_BITS)
 
 
-def _convert(file: Path, writer: EventStoreWriter, settings: ReaderSettings, content_hash: str) -> BeadCsvFile:
-    source = BeadCsvFile(file, settings, id_key=event_id_key(content_hash))
-    for block in source.iter_blocks():
-        writer.append(block)
-    return source
+def _convert_csv(
+    sources: Mapping[RootSource, dict[str, Any]], folder: Path, sample: SampleInfo, settings: ReaderSettings
+) -> ConversionCounts:
+    counts = ConversionCounts()
+    with EventStoreWriter(folder / EVENT_STORE, sample=sample) as writer:
+        for file, entry in sources.items():
+            source = BeadCsvFile(Path(file), settings, id_key=event_id_key(entry["xxh3_128"]))
+            for block in source.iter_blocks():
+                writer.append(block)
+            counts = _add(counts, source)
+        writer.finalise(read=counts.read, rejected=counts.rejected, sources=list(sources.values()))
+    return counts
 
 
-def _add(counts: ConversionCounts, source: BeadCsvFile) -> ConversionCounts:
+def _convert_root(
+    sources: Mapping[RootSource, dict[str, Any]], folder: Path, sample: SampleInfo, settings: ReaderSettings
+) -> ConversionCounts:
+    assert settings.root is not None
+    files = convert_root(
+        {file: (event_id_key(entry["xxh3_128"]), entry) for file, entry in sources.items()},
+        PieceWriter(folder, sample, settings.root),
+        settings,
+    )
+    counts = ConversionCounts(details=summarise(files))
+    for file in files:
+        counts = _add(counts, file)
+    return counts
+
+
+def _add(counts: ConversionCounts, source: BeadCsvFile | RootFile) -> ConversionCounts:
     first = {reason: str(row) for reason, row in source.first_rejected.items()}
     return ConversionCounts(
         read=counts.read + source.num_rows,
         selected=counts.selected + source.num_selected,
-        rejected=dict(Counter(counts.rejected) + Counter(source.rejected)),
+        rejected=_sum(counts.rejected, source.rejected),
         first_rejected={**first, **counts.first_rejected},
+        truths=_sum(counts.truths, source.truths if isinstance(source, RootFile) else {}),
+        details=counts.details,
     )
+
+
+def _sum(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:
+    """Returns the sums of two counts; those that are 0 stay."""
+    return {name: first.get(name, 0) + second.get(name, 0) for name in {**first, **second}}
+
+
+def _source_entry(file: RootSource, content_hash: str, stamps: Mapping[Path, tuple[int, int]]) -> dict[str, Any]:
+    if isinstance(file, str):
+        return {"name": file, "xxh3_128": content_hash}
+    return {"name": file.name, "size": stamps[file][0], "xxh3_128": content_hash}
 
 
 def _reject_repeated(files: Sequence[Path], others: Sequence[Path]) -> None:
@@ -113,13 +162,15 @@ def _reject_repeated(files: Sequence[Path], others: Sequence[Path]) -> None:
                 )
 
 
-def _reject_copies(hashes: dict[Path, str], others: Sequence[Path]) -> None:
-    """Raises a DataError if two files have the same content. Only files of equal size are read."""
+def _reject_copies(hashes: dict[Path, str], others: Sequence[RootSource], identities: Mapping[RootSource, str]) -> None:
+    """Raises a DataError if two local files have the same content. Only files of equal size are read."""
     sizes = {_stamp(file)[0] for file in hashes}
     mine = {file.resolve() for file in hashes}
     found: dict[str, Path] = {}
     candidates = dict(hashes)
     for other in others:
+        if isinstance(other, str) or other in identities:
+            continue
         if other.resolve() not in mine and other.is_file() and other.stat().st_size in sizes:
             candidates[other] = _source_hash(other)
     for file, content_hash in candidates.items():
@@ -132,11 +183,15 @@ def _reject_copies(hashes: dict[Path, str], others: Sequence[Path]) -> None:
             )
 
 
-def _source_hash(file: Path) -> str:
+def _text_hash(text: str) -> str:
+    return xxhash.xxh3_128(text.encode()).hexdigest()
+
+
+def _source_hash(file: RootSource) -> str:
     try:
-        return file_hash(file)
+        return file_hash(Path(file))
     except OSError as error:
-        raise _unreadable(file, error) from error
+        raise _unreadable(Path(file), error) from error
 
 
 def _stamp(file: Path) -> tuple[int, int]:

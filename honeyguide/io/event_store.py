@@ -34,10 +34,16 @@ class EventStoreWriter:
     """Writes one shard of events of one sample. Use it as a context manager, and :meth:`finalise` it.
 
     A shard without :meth:`finalise` can't be opened by :class:`EventStore`.
+
+    Args:
+        path: The file.
+        sample: The sample of the events.
+        truths: Names behind the codes in the events' column ``truth``; none where there is no such column.
     """
 
-    def __init__(self, path: Path, *, sample: SampleInfo) -> None:
+    def __init__(self, path: Path, *, sample: SampleInfo, truths: Sequence[str] = ()) -> None:
         self._sample = sample
+        self._truths = tuple(truths)
         self._path = path
         self._columns: dict[str, _ColumnWriter] = {}
         # v110: attributes beyond 64 kB, faster growth; no chunk cache, since only whole chunks are written
@@ -104,6 +110,7 @@ class EventStoreWriter:
             "rejected": dict(rejected),
             "sources": [dict(source) for source in sources],
             "sample": sample.model_dump(mode="json"),
+            "truths": list(self._truths),
             "processes": [sample.process],
             "generators": [sample.generator],
             "signal_points": [] if sample.signal_name is None else [sample.signal_name],
@@ -203,7 +210,7 @@ class EventStore:
         path: The file.
         num_events: Number of events.
         attrs: schema_version, sources (name, size, hash), read, selected, rejected (by reason), sample,
-            processes, generators, signal_points (the names behind the codes).
+            processes, generators, signal_points, truths (the names behind the codes).
         sample: The sample of the events.
         columns: Names of the columns of ``events`` and of each collection.
 
@@ -327,7 +334,7 @@ class EventStore:
                 hint="make it again with this version of honeyguide",
             )
         values = {key: json.loads(value) for key, value in attributes.items()}
-        return {"schema_version": int(version), **values}
+        return {"schema_version": int(version), "truths": [], **values}
 
     def _check_lengths(self) -> None:
         sizes = {"events": self.num_events}
@@ -340,6 +347,20 @@ class EventStore:
             for name in names:
                 if len(self._file[f"{group}/{name}"]) != sizes[group]:
                     raise ValueError(f"{group}/{name} has not {sizes[group]} entries")
+
+
+def add_to_ids(path: Path, offset: int) -> None:
+    """Adds ``offset`` to the id of every event of a finished shard.
+
+    Raises:
+        StoreError: The shard is damaged or can't be written.
+    """
+    try:
+        with h5py.File(path, "r+") as file:
+            column = file["events/id"]
+            column[:] = column[:] + offset
+    except (OSError, KeyError, RuntimeError) as error:
+        raise _damaged(path, error) from error
 
 
 def _parents_first(parents: Mapping[str, str]) -> list[str]:

@@ -26,8 +26,9 @@ class RootFile:
         source: The file, or its URL.
         settings: How it is read.
         process: The process of its events.
-        id_key: High bits of the ids: id = (id_key << ROW_BITS) | index of the row among all rows of the file.
-        num_entries: Entries of the tree; 0 if it could not be opened.
+        id_key: High bits of the ids: id = (id_key << ROW_BITS) | index of the row among all rows that are read.
+        entries: The first entry that is read and the one after the last; by default all of the file.
+        num_entries: Entries that should be read; 0 if the file could not be opened to tell.
         num_entries_read: Entries that were read.
         num_rows: Rows that were read.
         rejected: Rejected rows by reason.
@@ -41,6 +42,7 @@ class RootFile:
     settings: RootReaderSettings
     process: str = ""
     id_key: int = 0
+    entries: tuple[int, int] | None = None
     num_entries: int = 0
     num_entries_read: int = 0
     num_rows: int = 0
@@ -60,7 +62,8 @@ class RootFile:
 
         Events have ``id``, ``weight`` (1 unless it is a column), the columns, ``truth`` (code, in the order of the
         definitions) if truths are defined, and, where rows are objects, ``entry`` and ``object``: where in the tree the
-        row is from.
+        row is from, and ``group``, the same for the rows of an entry; where the settings say what groups are, ``group``
+        is that.
 
         Raises:
             ConfigError: An expression does not give one value per row.
@@ -72,19 +75,22 @@ class RootFile:
         names = self.settings.branches
         try:
             with RootTree(self.source, self.settings.tree) as tree:
-                self.num_entries = tree.num_entries
-                builder = RowBuilder(self.settings, where=f"{self.source}, {tree.name}")
-                for first_entry, arrays in tree.iter_blocks(names, self.settings.block_bytes):
+                start, stop = self.entries or (0, tree.num_entries)
+                self.num_entries = stop - start
+                builder = RowBuilder(self.settings, where=f"{self.source}, {tree.name}", id_key=self.id_key)
+                for first_entry, arrays in tree.iter_blocks(names, self.settings.block_bytes, (start, stop)):
                     num_entries = len(arrays[names[0]])
-                    first_id = (self.id_key << ROW_BITS) + self.num_rows
-                    rows = builder.build(arrays, first_entry=first_entry, first_id=first_id, num_entries=num_entries)
+                    rows = builder.build(
+                        arrays, first_entry=first_entry, first_row=self.num_rows, num_entries=num_entries
+                    )
                     self._count(rows.tally, num_entries)
                     yield rows.block
         except UnreadableFileError as error:
             if self.settings.unreadable == "error":
                 raise
             self.unreadable = f"{error.details['where']}: {error.details['got']}"
-        self._check()
+        if self.entries is None:
+            self.check()
 
     def _reset(self) -> None:
         self.num_entries = self.num_entries_read = self.num_rows = self.num_several = 0
@@ -99,16 +105,34 @@ class RootFile:
         first = {reason: f"{self.source}, {place}" for reason, place in tally.first.items()}
         self.first_rejected = {**first, **self.first_rejected}
         self.truths = {name: number + tally.truths.get(name, 0) for name, number in self.truths.items()}
-        if self.num_rows > MAX_ROWS_PER_FILE:
+        self._check_size()
+
+    def _check_size(self) -> None:
+        if max(self.num_rows, self.num_entries) > MAX_ROWS_PER_FILE:
             raise DataError(
                 "a source file has too many rows for its event ids",
                 where=self.source,
-                got=f"at least {self.num_rows} rows",
+                got=f"at least {max(self.num_rows, self.num_entries)} rows",
                 allowed=f"{MAX_ROWS_PER_FILE} rows per file",
                 hint="split it",
             )
 
-    def _check(self) -> None:
+    def extend(self, other: RootFile) -> None:
+        """Adds the counts of the entries that follow those of this one, unless the file was not readable up to them."""
+        self.num_entries += other.num_entries
+        if self.unreadable is not None:
+            return
+        self.num_entries_read += other.num_entries_read
+        self.num_rows += other.num_rows
+        self.num_several += other.num_several
+        self.rejected = dict(Counter(self.rejected) + Counter(other.rejected))
+        self.first_rejected = {**other.first_rejected, **self.first_rejected}
+        self.truths = {name: number + other.truths[name] for name, number in self.truths.items()}
+        self.unreadable = other.unreadable
+        self._check_size()
+
+    def check(self) -> None:
+        """Raises a DataError if more rows than the tolerance allows were not finite."""
         bad = {reason: number for reason, number in self.rejected.items() if reason.startswith(NOT_FINITE)}
         if sum(bad.values()) > self.settings.tolerance * self.num_rows:
             counts = ", ".join(

@@ -10,7 +10,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from honeyguide.data.events import Collection, EventBlock
+from honeyguide.data.events import ROW_BITS, Collection, EventBlock
 from honeyguide.data.expressions import Expression
 from honeyguide.data.truth import match_truths
 from honeyguide.errors import ConfigError, DataError
@@ -49,24 +49,26 @@ class RowBuilder:
     Args:
         settings: Which columns, collections, cuts and truths.
         where: File and tree, for errors.
+        id_key: High bits of the ids of rows and entries.
     """
 
-    def __init__(self, settings: RootReaderSettings, *, where: str) -> None:
+    def __init__(self, settings: RootReaderSettings, *, where: str, id_key: int = 0) -> None:
         self._settings = settings
         self._where = where
+        self._first_id = id_key << ROW_BITS
         self._parsed = settings.parsed()
         self._columns = self._group("columns.")
         self._cuts = self._group("cuts.")
         truths = settings.truths.columns if settings.truths else ()
         self._deciding = tuple(dict.fromkeys([*(n for cut in self._cuts.values() for n in cut.columns), *truths]))
 
-    def build(self, arrays: Mapping[str, Any], *, first_entry: int, first_id: int, num_entries: int) -> Rows:
+    def build(self, arrays: Mapping[str, Any], *, first_entry: int, first_row: int, num_entries: int) -> Rows:
         """Returns the selected rows of a block and the tally of all of them.
 
         Args:
             arrays: The branches, by name.
             first_entry: Index of the block's first entry.
-            first_id: Id of the block's first row; the others count up.
+            first_row: Index of the block's first row; the others count up.
             num_entries: Entries of the block.
 
         Raises:
@@ -75,7 +77,7 @@ class RowBuilder:
         """
         values = {name: _levels(item.evaluate(arrays), item) for name, item in self._columns.items()}
         offsets = self._row_offsets(values)
-        rows = Rows(offsets, num_entries, first_entry, first_id)
+        rows = Rows(offsets, num_entries, first_entry)
         columns = {name: rows.spread(item, self._columns[name]) for name, item in values.items()}
         collections = {name: self._collection(name, arrays, rows) for name in self._settings.collections}
         codes = self._select(arrays, rows)
@@ -84,8 +86,19 @@ class RowBuilder:
         for name, collection in collections.items():
             for column_name, column in collection.columns.items():
                 rows.reject_not_finite(column, f"{name}.{column_name}", collection.offsets)
+        columns = {"id": rows.indices + (self._first_id + first_row), **columns, **self._group_column(arrays, rows)}
         rows.finish(columns, collections, codes, self._settings)
         return rows
+
+    def _group_column(self, arrays: Mapping[str, Any], rows: Rows) -> dict[str, NDArray[np.int64]]:
+        """Returns the id of the physics event that each row belongs to: the entry's, unless the settings have one."""
+        group = self._parsed.get("group")
+        if group is None:
+            return {} if rows.offsets is None else {"group": rows.entries + self._first_id}
+        column = rows.spread(_levels(group.evaluate(arrays), group), group)
+        if column.dtype.kind not in "iu":
+            raise ConfigError("a group is no whole number", where=group.where, got=f"{group.text}: {column.dtype}")
+        return {"group": column.astype(np.int64, copy=False)}
 
     def _group(self, prefix: str) -> dict[str, Expression]:
         return {key.removeprefix(prefix): item for key, item in self._parsed.items() if key.startswith(prefix)}
@@ -161,7 +174,7 @@ class RowBuilder:
 class Rows:
     """The rows of a block while they are selected; then ``block`` and ``tally`` say what came of them."""
 
-    def __init__(self, offsets: NDArray[np.int64] | None, num_entries: int, first_entry: int, first_id: int) -> None:
+    def __init__(self, offsets: NDArray[np.int64] | None, num_entries: int, first_entry: int) -> None:
         self.offsets = offsets
         self.alive = np.ones(num_entries if offsets is None else int(offsets[-1]), np.bool_)
         self.all_alive = True
@@ -169,7 +182,18 @@ class Rows:
         self.block: EventBlock
         self._num_entries = num_entries
         self._first_entry = first_entry
-        self._first_id = first_id
+
+    @property
+    def indices(self) -> NDArray[np.int64]:
+        """Index of each row in the block."""
+        return np.arange(len(self.alive))
+
+    @property
+    def entries(self) -> NDArray[np.int64]:
+        """Index in the tree of each row's entry."""
+        if self.offsets is None:
+            return self.indices + self._first_entry
+        return np.repeat(np.arange(self._num_entries), np.diff(self.offsets)) + self._first_entry
 
     def spread(self, levels: _Levels, expression: Expression) -> Numbers:
         """Returns one value per row: those of the objects, or those of their entries repeated."""
@@ -233,12 +257,11 @@ class Rows:
         settings: RootReaderSettings,
     ) -> None:
         """Makes the block of the rows that are left."""
-        rows = np.arange(len(self.alive))
-        events: dict[str, Numbers] = {"id": rows + self._first_id, "weight": np.ones(len(rows)), **columns}
+        events: dict[str, Numbers] = {"weight": np.ones(len(self.alive)), **columns}
         events["weight"] = events["weight"].astype(np.float64, copy=False)
         if self.offsets is not None:
-            events["entry"] = np.repeat(np.arange(self._num_entries), np.diff(self.offsets)) + self._first_entry
-            events["object"] = (rows - self.offsets[events["entry"] - self._first_entry]).astype(np.int32)
+            events["entry"] = self.entries
+            events["object"] = (self.indices - self.offsets[events["entry"] - self._first_entry]).astype(np.int32)
         if codes is not None:
             events["truth"] = codes
         if not self.all_alive:

@@ -14,7 +14,7 @@ from honeyguide.settings import Settings, insignificant
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # what the reader and the event store add themselves
-_RESERVED = {"id", "entry", "object", "truth", "process", "generator", "signal_point", "label", "offsets"}
+_RESERVED = {"id", "entry", "object", "group", "truth", "process", "generator", "signal_point", "label", "offsets"}
 
 Columns = Annotated[dict[str, str], Field(min_length=1)]
 
@@ -47,6 +47,10 @@ class RootReaderSettings(Settings):
     """Conditions that a row has to meet, by the name under which the others are counted."""
     truths: TruthSettings | None = None
     """Which rows belong to which truth; none: rows have no truth."""
+    group: str | None = None
+    """Number of the physics event that a row belongs to (``event``), whose rows are all trained on or all tested on:
+    a branch or expression of whole numbers. Without it rows that are objects belong to their entry, and rows that are
+    entries stand for themselves."""
     tolerance: float = Field(0.0, ge=0.0, le=1.0)
     """Fraction of the rows of a file that may be rejected as not finite before that is an error."""
     unreadable: Literal["error", "skip"] = "error"
@@ -85,6 +89,8 @@ class RootReaderSettings(Settings):
             texts |= {f"collections.{group}.columns.{name}": text for name, text in item.columns.items()}
             if item.row_index is not None:
                 texts[f"collections.{group}.row_index"] = item.row_index
+        if self.group is not None:
+            texts["group"] = self.group
         return {key: parse_expression(text, where=key) for key, text in texts.items()}
 
     @property

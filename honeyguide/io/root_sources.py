@@ -1,4 +1,4 @@
-"""Which ROOT files to read, and which process each belongs to: filelists, globs, xrootd URLs."""
+"""Which ROOT files to read, and which sample each belongs to: filelists, globs, xrootd URLs."""
 
 from __future__ import annotations
 
@@ -56,45 +56,44 @@ def find_sources(entries: Sequence[str], base: Path) -> list[RootSource]:
     return list(found)
 
 
-def assign_processes(sources: Sequence[RootSource], processes: Mapping[str, Sequence[str]]) -> dict[RootSource, str]:
-    """Returns the process of each file.
+def assign_samples(sources: Sequence[RootSource], samples: Mapping[str, Sequence[str]]) -> dict[RootSource, str]:
+    """Returns the sample of each file; a sample may have none.
 
     Args:
         sources: The files.
-        processes: Patterns by process: globs for the whole path (``*`` matches ``/``, too), or, after ``re:``, regular
+        samples: Patterns by sample: globs for the whole path (``*`` matches ``/``, too), or, after ``re:``, regular
             expressions that are searched in it.
 
     Raises:
-        ConfigError: A pattern is no regular expression, a process has no file.
-        DataError: A file matches no process, or two.
+        ConfigError: A pattern is no regular expression.
+        DataError: A file matches no sample, or two.
     """
-    compiled = {name: [_pattern(text, name) for text in patterns] for name, patterns in processes.items()}
+    compiled = {name: [_pattern(text, name) for text in patterns] for name, patterns in samples.items()}
     assigned: dict[RootSource, str] = {}
     for source in sources:
         text = source if isinstance(source, str) else source.as_posix()
         matched = [name for name, patterns in compiled.items() if any(_matches(item, text) for item in patterns)]
         if len(matched) != 1:
             raise DataError(
-                "a file matches no process" if not matched else "a file matches several processes",
+                "a file matches no sample" if not matched else "a file matches several samples",
                 where=source,
                 got=", ".join(matched) or None,
-                allowed="; ".join(f"{name}: {', '.join(patterns)}" for name, patterns in processes.items()),
+                allowed="; ".join(f"{name}: {', '.join(patterns)}" for name, patterns in samples.items()),
                 hint="a glob is for the whole path: *ttbar* finds it anywhere; re: begins a regular expression",
             )
         assigned[source] = matched[0]
-    for name in processes:
-        if name not in assigned.values():
-            raise ConfigError("a process has no file", where=f"processes.{name}", got=", ".join(processes[name]))
     return assigned
 
 
-def _pattern(text: str, process: str) -> str | re.Pattern[str]:
+def _pattern(text: str, sample: str) -> str | re.Pattern[str]:
     if not text.startswith(_REGEX):
         return text
     try:
         return re.compile(text.removeprefix(_REGEX))
     except re.error as error:
-        raise ConfigError(f"this is no regular expression: {error}", where=f"processes.{process}", got=text) from error
+        raise ConfigError(
+            f"this is no regular expression: {error}", where=f"samples.{sample}.match", got=text
+        ) from error
 
 
 def _matches(pattern: str | re.Pattern[str], text: str) -> bool:

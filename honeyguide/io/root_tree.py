@@ -75,21 +75,28 @@ class RootTree:
                     hint=None if nearest else f"it has {len(known)} branches, {', '.join(self.branches[:8])}, ...",
                 )
 
-    def iter_blocks(self, names: Sequence[str], block_bytes: int) -> Iterator[tuple[int, Arrays]]:
+    def iter_blocks(
+        self, names: Sequence[str], block_bytes: int, entries: tuple[int, int] | None = None
+    ) -> Iterator[tuple[int, Arrays]]:
         """Yields the index of the first entry of each block and the values of the branches, in the order of the file.
 
         A block has about ``block_bytes``, but what a file has compressed together is uncompressed together: baskets of
-        a TTree, a cluster of an RNTuple.
+        a TTree, a cluster of an RNTuple. Without entries there is one block, an empty one.
+
+        Args:
+            names: The branches.
+            block_bytes: Size of a block.
+            entries: The first entry and the one after the last; by default all.
 
         Raises:
             DataError: A branch is not there.
             UnreadableFileError: The file is damaged; the blocks before it have been yielded.
         """
         self.check_branches(names)
-        if not self.num_entries:
-            return
-        first = 0
-        blocks = self._ntuple_blocks(names, block_bytes) if self._is_ntuple else self._tree_blocks(names, block_bytes)
+        first, stop = entries or (0, self.num_entries)
+        blocks = (self._ntuple_blocks if self._is_ntuple else self._tree_blocks)(names, block_bytes, first, stop)
+        if first == stop:
+            blocks = iter([{name: self._tree[name].array(entry_start=first, entry_stop=stop) for name in names}])
         while True:
             with self._reading(first):
                 raw = next(blocks, None)
@@ -98,28 +105,30 @@ class RootTree:
                 arrays = {name: _plain(raw[name]) for name in names}
             yield first, arrays
             first += len(arrays[names[0]])
-        if first != self.num_entries:  # branches may be shorter than their tree
+        if first != stop:  # branches may be shorter than their tree
             raise self._unreadable(f"{first} of {self.num_entries} entries")
 
-    def _tree_blocks(self, names: Sequence[str], block_bytes: int) -> Iterator[Any]:
+    def _tree_blocks(self, names: Sequence[str], block_bytes: int, start: int, stop: int) -> Iterator[Any]:
         wanted = set(names)
         branches = {branch.name: branch for branch in self._tree.itervalues(recursive=True) if branch.name in wanted}
         size = sum(branch.uncompressed_bytes for branch in branches.values()) / self.num_entries
         chosen = {id(branch) for branch in branches.values()}
         yield from self._tree.iterate(
             filter_branch=lambda branch: id(branch) in chosen,
+            entry_start=start,
+            entry_stop=stop,
             step_size=max(1, int(block_bytes / max(size, 1))),
             library="ak",
             how=dict,
         )
 
-    def _ntuple_blocks(self, names: Sequence[str], block_bytes: int) -> Iterator[Any]:
+    def _ntuple_blocks(self, names: Sequence[str], block_bytes: int, start: int, last: int) -> Iterator[Any]:
         """Yields blocks, reading each cluster once: uproot uncompresses a whole cluster for any entry of it."""
-        ends = [int(item.num_first_entry + item.num_entries) for item in self._tree.cluster_summaries]
-        start, step = 0, 1
-        while start < self.num_entries:
+        ends = [*self._cluster_ends(last), last]
+        step = 1
+        while start < last:
             within = [end for end in ends if start < end <= start + step]
-            stop = within[-1] if within else next((end for end in ends if end > start), self.num_entries)
+            stop = within[-1] if within else next(end for end in ends if end > start)
             # field by field: a selection from all fields takes seconds where there are thousands
             arrays = {name: self._tree[name].array(entry_start=start, entry_stop=stop) for name in names}
             size = sum(arrays[name].nbytes for name in names) / (stop - start)
@@ -127,6 +136,10 @@ class RootTree:
             for low in range(0, stop - start, step):
                 yield {name: arrays[name][low : low + step] for name in names}
             start = stop
+
+    def _cluster_ends(self, last: int) -> list[int]:
+        ends = (int(item.num_first_entry + item.num_entries) for item in self._tree.cluster_summaries)
+        return [end for end in ends if end < last]
 
     def _branch_names(self) -> tuple[str, ...]:
         if self._is_ntuple:

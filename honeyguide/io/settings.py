@@ -2,18 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from honeyguide.io.root_settings import RootReaderSettings
 from honeyguide.settings import Settings, insignificant
 
 
 class ReaderSettings(Settings):
     """How source files are read."""
 
-    format: Literal["bead_csv"] = "bead_csv"
-    """Layout of the files. ``bead_csv``: ``weight, met, met_phi, njets, {npart, btag, {pid, pt, eta, phi} ..} ..``."""
+    format: Literal["bead_csv", "root"] = "bead_csv"
+    """Layout of the files. ``bead_csv``: ``weight, met, met_phi, njets, {npart, btag, {pid, pt, eta, phi} ..} ..``;
+    ``root``: trees, as ``root`` says. Of simulated samples ``root`` reads ``jets.root``."""
+    root: RootReaderSettings | None = None
+    """What is read from ROOT files; for ``format: root``."""
     tolerance: float = Field(0.0, ge=0.0, le=1.0)
-    """Fraction of the rows of a file that may be rejected (malformed, not finite) before that is an error."""
-    block_bytes: int = insignificant(2**20, ge=16, description="Bytes that are parsed at once; memory grows with it.")
+    """Fraction of the rows of a CSV file that may be rejected (malformed, not finite) before that is an error; ROOT
+    files have their own in ``root``."""
+    block_bytes: int = insignificant(2**20, ge=16, description="Bytes of a CSV file that are parsed at once.")
+    debug: bool = False
+    """A quick try-out: the first file of each sample only, and of a ROOT file the first chunk."""
+    chunk_size: int = insignificant(
+        100_000, ge=1, description="Entries of a ROOT file that are one piece of work and one shard of the store."
+    )
+    executor: Literal["auto", "iterative", "futures", "dask"] = insignificant(
+        "auto",
+        description="Which of coffea's executors reads ROOT files: one process, several of this machine, or those of a "
+        "Dask cluster. ``auto``: ``futures`` where there are several workers.",
+    )
+    workers: int = insignificant(1, ge=1, description="Processes of ``futures``.")
+    scheduler: str | None = insignificant(
+        None,
+        description="Address of the scheduler for ``dask``, e.g. ``tcp://host:8786``; its workers see the same files.",
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.format == "root") != (self.root is not None):
+            raise ValueError("'format: root' and the section 'root' go together")
+        if (self.executor == "dask") != (self.scheduler is not None):
+            raise ValueError("'executor: dask' and 'scheduler', its address, go together")
+        return self

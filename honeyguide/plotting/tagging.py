@@ -16,7 +16,7 @@ from honeyguide.plotting.style import colour, figure_style, header, legend_below
 MARKERS = "os^vDPX*"
 
 
-def confusion_figure(matrix: ConfusionMatrix) -> Figure:
+def confusion_figure(matrix: ConfusionMatrix, *, title: str = "") -> Figure:
     """Returns the confusion matrix in percent of the jets of each truth, with half the width of the intervals.
 
     Rows of truths with too few jets are grey and have no numbers.
@@ -38,11 +38,11 @@ def confusion_figure(matrix: ConfusionMatrix) -> Figure:
         axes.tick_params(which="both", length=0)
         axes.minorticks_off()
         axes.set(xlabel="most probable class", ylabel="truth")
-        header(axes)
+        header(axes, title)
         return figure
 
 
-def efficiency_figure(result: TaggingPoints, *, against: Literal["pt", "eta"]) -> Figure:
+def efficiency_figure(result: TaggingPoints, *, against: Literal["pt", "eta"], title: str = "") -> Figure:
     """Returns the efficiency of every truth (colour) at every defined working point (marker) against pt or eta.
 
     Error bars are the intervals; an arrow down from the upper end stands where no jet passes, nothing where there are
@@ -52,9 +52,9 @@ def efficiency_figure(result: TaggingPoints, *, against: Literal["pt", "eta"]) -
     with figure_style():
         figure = Figure(figsize=(8.0, 6.5))
         axes = figure.subplots()
-        for index, point in enumerate(result.points):
-            if point.reason is None:
-                for code in range(len(result.truths)):
+        for code in range(len(result.truths)):  # a truth is a column of the legend, where it has room
+            for index, point in enumerate(result.points):
+                if point.reason is None:
                     _draw(axes, result, index, code, against=against, edges=edges)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_yscale("log")
@@ -62,7 +62,7 @@ def efficiency_figure(result: TaggingPoints, *, against: Literal["pt", "eta"]) -
         eta = r"jet $|\eta|$" if result.bins.absolute_eta else r"jet $\eta$"
         axes.set_xlabel(r"jet $p_\mathrm{T}$ [GeV]" if against == "pt" else eta)
         axes.set_ylabel("efficiency")
-        header(axes, ", ".join(result.discriminators))
+        header(axes, ", ".join(filter(None, (title, *result.discriminators))))
         legend_below(figure, axes)
         return figure
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from honeyguide.data.events import ROW_BITS
+from honeyguide.data.events import ROW_BITS, EventBlock
 from honeyguide.data.sample import SampleInfo
 from honeyguide.data.splits import SPLITS, TRAIN, split_codes
 from honeyguide.errors import DataError, nearest_name
@@ -16,6 +16,7 @@ from honeyguide.io.event_store import EventStore
 from honeyguide.preprocess.settings import PreprocessSettings
 
 _BLOCK = 1 << 18
+_Owners = dict[int, list[tuple[int, int, Path]]]  # by key of the source file: first and last ids, and their shard
 
 
 def count_events(
@@ -23,25 +24,33 @@ def count_events(
 ) -> dict[str, dict[int, int]]:
     """Returns the number of events by sample name and split (index into ``SPLITS``), without splits that have none.
 
+    Samples of rows may be empty, as long as not all are.
+
     Raises:
         DataError: Shards and samples don't match, a sample is empty, or an event id occurs twice.
     """
     check_samples(shards, samples)
-    owners: dict[int, Path] = {}
+    owners: _Owners = {}
     counts: dict[str, dict[int, int]] = {}
     for sample in samples:
         found = np.zeros(len(SPLITS), dtype=np.int64)
         for shard in shards[sample.name]:
-            for event_id in _ids(shard, sample, owners):
-                found += np.bincount(event_splits(event_id, sample, settings), minlength=len(SPLITS))
-        if not found.sum():
-            raise DataError(
-                f"sample '{sample.name}' has no events",
-                where=", ".join(map(str, shards[sample.name])) or "no shard",
-                hint="were all of them rejected or cut away when the dataset was built?",
-            )
+            for split_id in _ids(shard, sample, owners):
+                found += np.bincount(event_splits(split_id, sample, settings), minlength=len(SPLITS))
+        if not found.sum() and settings.level != "row":
+            raise _empty(f"sample '{sample.name}' has no events", shards[sample.name])
         counts[sample.name] = {split: number for split, number in enumerate(found.tolist()) if number}
+    if not any(counts.values()):
+        raise _empty("no sample has any row", [shard for sample in samples for shard in shards[sample.name]])
     return counts
+
+
+def _empty(what: str, shards: Sequence[Path]) -> DataError:
+    return DataError(
+        what,
+        where=", ".join(map(str, shards)) or "no shard",
+        hint="were all of them rejected or cut away when the dataset was built?",
+    )
 
 
 def check_training(counts: Mapping[str, Mapping[int, int]], samples: Sequence[SampleInfo]) -> None:
@@ -58,10 +67,20 @@ def check_training(counts: Mapping[str, Mapping[int, int]], samples: Sequence[Sa
         )
 
 
-def event_splits(event_id: NDArray[np.int64], sample: SampleInfo, settings: PreprocessSettings) -> NDArray[np.int8]:
-    """Returns the split of each event of a sample, as an index into ``SPLITS``."""
+def split_ids(block: EventBlock) -> NDArray[np.int64]:
+    """Returns what the splits are decided by: the group of each event where the store has groups, else its id."""
+    return block.events.get("group", block.events["id"]).astype(np.int64, copy=False)
+
+
+def split_columns(store: EventStore) -> list[str]:
+    """Returns the columns of the events that :func:`split_ids` needs beside their id."""
+    return ["group"] if "group" in store.columns.get("events", ()) else []
+
+
+def event_splits(split_id: NDArray[np.int64], sample: SampleInfo, settings: PreprocessSettings) -> NDArray[np.int8]:
+    """Returns the split of each event of a sample, as an index into ``SPLITS``; see :func:`split_ids`."""
     return split_codes(
-        event_id,
+        split_id,
         validation=settings.validation_fraction,
         test=settings.test_fraction,
         rule=sample.split,
@@ -89,11 +108,17 @@ def check_samples(shards: Mapping[str, Sequence[Path]], samples: Sequence[Sample
             )
 
 
-def _ids(shard: Path, sample: SampleInfo, owners: dict[int, Path]) -> Iterator[NDArray[np.int64]]:
-    """Yields the ids of a shard in blocks, after checking that they are of the sample and that none occurred before."""
+def _ids(shard: Path, sample: SampleInfo, owners: _Owners) -> Iterator[NDArray[np.int64]]:
+    """Yields what decides the splits of a shard's events, in blocks.
+
+    Before, it checks that they are of the sample and that none of their ids occurred before.
+    """
     with EventStore(shard) as store:
         _check_truth(store, sample)
-        yield from _unique_ids(store, owners)
+        columns = {"events": ["id", *split_columns(store)]}
+        for block in store.iter_blocks(_BLOCK, columns=columns) if store.num_events else ():
+            _add_ids(block.events["id"].astype(np.int64, copy=False), shard, owners)
+            yield split_ids(block)
 
 
 def _check_truth(store: EventStore, sample: SampleInfo) -> None:
@@ -109,22 +134,25 @@ def _check_truth(store: EventStore, sample: SampleInfo) -> None:
             )
 
 
-def _unique_ids(store: EventStore, owners: dict[int, Path]) -> Iterator[NDArray[np.int64]]:
-    shard, last = store.path, -1
-    for block in store.iter_blocks(_BLOCK, columns={"events": ["id"]}):
-        event_id = block.events["id"].astype(np.int64, copy=False)
-        keys = event_id >> ROW_BITS
-        new_file = np.diff(keys, prepend=last >> ROW_BITS) != 0
-        for key in keys[new_file].tolist():
-            if key in owners:
-                raise _repeated(key, shard, owners[key])
-            owners[key] = shard
-        # within a file the rows ascend, so that one comparison with the event before finds every repetition
-        repeated = ~new_file & (np.diff(event_id, prepend=last) <= 0)
-        if repeated.any():
-            raise _repeated(int(keys[repeated][0]), shard, shard)
-        last = int(event_id[-1])
-        yield event_id
+def _add_ids(event_id: NDArray[np.int64], shard: Path, owners: _Owners) -> None:
+    """Adds the ids of a block to those before, after checking that none of them is among those.
+
+    Rows of a source file stand together in a shard and ascend, so that their first and last ids are enough; several
+    shards may have parts of a file.
+    """
+    keys = event_id >> ROW_BITS
+    new_file = np.diff(keys) != 0
+    repeated = ~new_file & (np.diff(event_id) <= 0)
+    if repeated.any():
+        raise _repeated(int(keys[1:][repeated][0]), shard, shard)
+    starts = np.append(0, np.flatnonzero(new_file) + 1)
+    stops = np.append(starts[1:], len(event_id))
+    for first, last in zip(event_id[starts].tolist(), event_id[stops - 1].tolist(), strict=True):
+        ranges = owners.setdefault(first >> ROW_BITS, [])
+        for low, high, owner in ranges:
+            if first <= high and low <= last:
+                raise _repeated(first >> ROW_BITS, shard, owner)
+        ranges.append((first, last, shard))
 
 
 def _repeated(key: int, shard: Path, other: Path) -> DataError:

@@ -88,12 +88,12 @@ def required_columns(
 
 
 def leading(
-    order: NDArray[np.generic], collection: Collection, *, parents: Indices, limit: int
+    order: NDArray[np.generic] | None, collection: Collection, *, parents: Indices, limit: int
 ) -> tuple[Indices, Indices, Indices]:
     """Returns the first ``limit`` objects of each of the given parents, largest ``order`` first, stable.
 
     Args:
-        order: Values by which the objects are ordered, (num_objects,).
+        order: Values by which the objects are ordered, (num_objects,); None keeps their order.
         collection: Says which objects belong to which parent.
         parents: Parents whose objects are wanted, (num_parents,).
         limit: Objects per parent at most.
@@ -106,6 +106,8 @@ def leading(
     first = collection.offsets[:-1][parents] - collection.offsets[0]
     kept = np.minimum(counts, limit)
     parent, rank = _ranges(kept)
+    if order is None:
+        return parent, rank, first[parent] + rank
     index = np.empty(len(parent), dtype=np.int64)
     start = np.cumsum(kept) - kept
     keys = _descending(order)

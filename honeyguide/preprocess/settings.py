@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from honeyguide.data.features import FEATURES, Feature
+from honeyguide.data.reweighting_settings import ReweightingSettings
 from honeyguide.errors import nearest_name
 from honeyguide.settings import Settings, insignificant
 
@@ -21,13 +22,19 @@ COLLECTIONS = {"event": "events", "jet": "jets", "constituent": "constituents"}
 """The collection of the event store whose members are the objects at each level."""
 
 _JET = "jet_"
+_SET_NAME = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
+_TELLING = frozenset({"id", "group", "truth", "label", "process", "generator", "signal_point"})
+"""Columns of a row that no model may see."""
+SET_NAMES_TAKEN = frozenset({"objects", "mask", "event", "event_id", "weight", "pt", "eta"}) | _TELLING
+_ROW_FIELDS = ("sets", "pt_column", "eta_column", "reweighting")
 
 
 class FeatureSetting(Settings):
     """One feature and its scaling."""
 
     name: str
-    """Name in the feature table, e.g. ``pt``; constituents may also have features of their jet, e.g. ``jet_btag``."""
+    """Name in the feature table, e.g. ``pt``; constituents may also have features of their jet, e.g. ``jet_btag``. At
+    level row the name of any column of the dataset."""
     scaler: str = "none"
     """A scaler or a chain such as ``log+standard``: minmax, standard, robust, l2, maxabs, log, power, quantile.
 
@@ -65,11 +72,26 @@ DEFAULT_FEATURES = {
 """Features of the objects where the settings name none: BEAD's scheme, and the class of each constituent."""
 
 
+class SetSettings(Settings):
+    """Which objects of a row are one set, and what a model sees of them."""
+
+    collection: str | None = None
+    """Collection of the dataset; null for that with the set's name."""
+    size: int = Field(gt=0)
+    """Objects kept per row, the first ones; rows with fewer are padded."""
+    order: str | None = None
+    """Column by which objects are ordered, largest first; null to keep them as they are stored."""
+    features: tuple[FeatureSetting, ...] = Field(min_length=1)
+    """Columns of the collection."""
+
+
 class PreprocessSettings(Settings):
     """What a model sees of an event, and which events train, validate and test."""
 
-    level: Literal["event", "jet", "constituent"] = "constituent"
-    """What one object is: the event itself, a jet, or a constituent of a jet."""
+    level: Literal["event", "jet", "constituent", "row"] = "constituent"
+    """What one object is: the event itself, a jet, or a constituent of a jet. At level ``row`` every row of the dataset
+    (a jet of a flat ntuple, say) is learnt from on its own: ``event_features`` are its own columns, ``sets`` the
+    objects that belong to it, and ``features`` stays empty."""
     num_jets: int = Field(3, gt=0)
     """Jets kept per event, the first in ``jet_ordering``."""
     num_constituents: int = Field(15, gt=0)
@@ -81,7 +103,17 @@ class PreprocessSettings(Settings):
     features: tuple[FeatureSetting, ...] = ()
     """Features of the objects; where none are given, those of ``DEFAULT_FEATURES`` at this level."""
     event_features: tuple[FeatureSetting, ...] = ()
-    """Features of the event beside its jets or constituents, e.g. ``met``; at level event ``features`` has them."""
+    """Features of the event beside its jets or constituents, e.g. ``met``; at level event ``features`` has them. At
+    level row the row's own columns."""
+    sets: dict[_SET_NAME, SetSettings] = Field(default_factory=dict)
+    """Sets of objects of a row, by name; at level row only."""
+    pt_column: str = "pt"
+    """Column that is the row's transverse momentum [GeV]; at level row only."""
+    eta_column: str = "eta"
+    """Column that is the row's pseudorapidity; at level row only."""
+    reweighting: ReweightingSettings | None = None
+    """Gives all truths the pt and eta spectrum of one of them in the training, by the spectra of the training split; at
+    level row only. Null for none."""
     validation_fraction: float = Field(0.15, ge=0, lt=1)
     """Fraction of the events of divided samples that is held out to stop the training."""
     test_fraction: float = Field(0.25, ge=0, lt=1)
@@ -97,19 +129,28 @@ class PreprocessSettings(Settings):
     @property
     def object_features(self) -> tuple[FeatureSetting, ...]:
         """Features of the objects, with the defaults of the level filled in."""
-        return self.features or DEFAULT_FEATURES[self.level]
+        return self.features or DEFAULT_FEATURES.get(self.level, ())
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Objects per event in their nesting order, as in ``InputSpec.shape``."""
-        return {"event": (1,), "jet": (self.num_jets,), "constituent": (self.num_jets, self.num_constituents)}[
-            self.level
-        ]
+        return {
+            "event": (1,),
+            "jet": (self.num_jets,),
+            "constituent": (self.num_jets, self.num_constituents),
+            "row": (0,),
+        }[self.level]
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction and test_fraction add up to 1 or more: nothing is left to train on")
+        if self.level == "row":
+            _check_rows(self)
+            return self
+        for name in _ROW_FIELDS:
+            if getattr(self, name) != type(self).model_fields[name].get_default(call_default_factory=True):
+                raise ValueError(f"{name} is for level row, and the level is {self.level}")
         if self.level == "event" and self.event_features:
             raise ValueError("at level event the features of the event belong in features, not in event_features")
         _check_features(self.features, self.level)
@@ -146,6 +187,31 @@ def _check_features(features: tuple[FeatureSetting, ...], level: str) -> None:
             raise ValueError(f"'{setting.name}' has too many categories for a model: take pdg_class")
         if (feature.kind == "category") != (setting.scaler == "onehot"):
             raise ValueError(f"'onehot' is for categories and categories want 'onehot': not so for '{setting.name}'")
+
+
+def _check_rows(settings: PreprocessSettings) -> None:
+    if settings.features:
+        raise ValueError(
+            "at level row there are no objects but those of sets: features belong there or in event_features"
+        )
+    if not settings.sets and not settings.event_features:
+        raise ValueError("at level row a model sees event_features and sets, and both are empty")
+    groups = {"event_features": settings.event_features}
+    for name, item in settings.sets.items():
+        if name in SET_NAMES_TAKEN:
+            raise ValueError(f"sets: '{name}' is the name of something else in model inputs: take another")
+        groups[f"sets.{name}"] = item.features
+    for place, features in groups.items():
+        names = [feature.name for feature in features]
+        for feature in features:
+            if names.count(feature.name) > 1:
+                raise ValueError(f"{place}: feature '{feature.name}' is given twice")
+            if feature.scaler == "onehot":
+                raise ValueError(f"{place}: '{feature.name}' can't be onehot, since columns of rows have no categories")
+            if place == "event_features" and feature.name in _TELLING:
+                raise ValueError(
+                    f"event_features: '{feature.name}' says what a model shall find out, or where it is from"
+                )
 
 
 def _check_ordering(name: str, collection: str, *, key: str) -> None:

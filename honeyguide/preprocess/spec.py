@@ -6,72 +6,96 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from honeyguide.data.features import Feature
-from honeyguide.data.input_spec import Column, InputSpec
+from honeyguide.data.input_spec import Column, InputSpec, ObjectSet
 from honeyguide.data.model_inputs import read_spec
 from honeyguide.data.sample import SampleInfo
-from honeyguide.errors import ConfigError
+from honeyguide.errors import ConfigError, DataError, nearest_name
 from honeyguide.preprocess.chain import Chain, Scalers
 from honeyguide.preprocess.settings import FeatureSetting, PreprocessSettings, locate_feature
 
 
 def build_spec(
-    settings: PreprocessSettings, samples: Sequence[SampleInfo], *, base: InputSpec | None = None
+    settings: PreprocessSettings,
+    samples: Sequence[SampleInfo],
+    *,
+    base: InputSpec | None = None,
+    truths: tuple[str, ...] = (),
 ) -> InputSpec:
     """Returns the specification of the model inputs.
 
     Names behind codes are sorted, signal points by their values. Names of ``base`` come first, so that codes that were
-    given before keep their meaning.
+    given before keep their meaning. Those of truths are used as they are.
     """
+    is_row = settings.level == "row"
+    event_columns = _row_columns(settings.event_features) if is_row else _columns(settings.event_features, "event")
     points = {sample.signal_name: sorted((sample.signal_point or {}).items()) for sample in samples}
     names = sorted((name for name in points if name is not None), key=points.__getitem__)
     return InputSpec(
         level=settings.level,
         shape=settings.shape,
-        columns=_columns(settings.object_features, settings.level),
-        event_columns=_columns(settings.event_features, "event"),
+        columns=() if is_row else _columns(settings.object_features, settings.level),
+        event_columns=event_columns,
         processes=_merge(base.processes if base else (), sorted({sample.process for sample in samples})),
         generators=_merge(base.generators if base else (), sorted({sample.generator for sample in samples})),
         signal_points=_merge(base.signal_points if base else (), names),
+        sets=tuple(
+            ObjectSet(name=name, size=item.size, columns=_row_columns(item.features))
+            for name, item in settings.sets.items()
+        ),
+        truths=truths,
     )
 
 
-def reuse_fit(folder: Path, settings: PreprocessSettings, samples: Sequence[SampleInfo]) -> tuple[Scalers, InputSpec]:
+def reuse_fit(
+    folder: Path, settings: PreprocessSettings, samples: Sequence[SampleInfo], *, truths: Sequence[str] = ()
+) -> tuple[Scalers, InputSpec]:
     """Returns the scalers of other model inputs, and a specification that goes on with their codes.
 
     Raises:
         ConfigError: Those have other columns or another shape than the settings ask for.
+        DataError: One of the given truths is none of theirs.
         StoreError: They are missing or damaged.
     """
     base, scalers = read_spec(folder), Scalers.read(folder)
-    spec = build_spec(settings, samples, base=base)
-    unlike = [
-        name for name in ("level", "shape", "columns", "event_columns") if getattr(spec, name) != getattr(base, name)
-    ]
-    stages = [
-        [[stage.name for stage in chain.stages] for chain in (*chains.objects, *chains.event)]
-        for chains in (scalers, build_scalers(settings))
-    ]
-    if unlike or stages[0] != stages[1]:
+    spec = build_spec(settings, samples, base=base, truths=base.truths)
+    parts = ("level", "shape", "columns", "event_columns", "sets")
+    unlike = [name for name in parts if getattr(spec, name) != getattr(base, name)]
+    if unlike or _stages(scalers) != _stages(build_scalers(settings)):
         raise ConfigError(
             "events can't be scaled as other model inputs are, since those were made by other settings",
             where=folder,
             got=", ".join(unlike or ["scalers"]) + " differ",
             hint="use the same preprocess section for both datasets",
         )
+    for name in truths:
+        if name not in base.truths:
+            raise DataError(
+                f"the truth '{name}' is none of those that were trained with",
+                where=folder,
+                allowed=", ".join(base.truths) or "none",
+                nearest=nearest_name(name, base.truths),
+                hint="define the same truths for both datasets",
+            )
     return scalers, spec
 
 
 def build_scalers(settings: PreprocessSettings) -> Scalers:
     """Returns unfitted chains for all features."""
+    if settings.level == "row":
+        event, *of_sets = (
+            tuple(Chain(setting.name, setting.stages, fit_sample=settings.fit_sample) for setting in features)
+            for features in (settings.event_features, *(item.features for item in settings.sets.values()))
+        )
+        return Scalers((), event, dict(zip(settings.sets, of_sets, strict=True)))
     return Scalers(
         objects=tuple(_chain(setting, settings.level, settings) for setting in settings.object_features),
         event=tuple(_chain(setting, "event", settings) for setting in settings.event_features),
     )
 
 
-def signal_code(sample: SampleInfo, spec: InputSpec) -> int:
-    """Returns the code of the sample's signal point in ``spec.signal_points``, -1 where it has none."""
-    return -1 if sample.signal_name is None else spec.signal_points.index(sample.signal_name)
+def _stages(scalers: Scalers) -> list[list[str]]:
+    chains = [*scalers.objects, *scalers.event, *(chain for of_set in scalers.sets.values() for chain in of_set)]
+    return [[stage.name for stage in chain.stages] for chain in chains]
 
 
 def _merge(known: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
@@ -89,6 +113,16 @@ def _columns(features: Sequence[FeatureSetting], level: str) -> tuple[Column, ..
         _, feature = locate_feature(setting.name, level)
         columns += _columns_of(setting, feature)
     return tuple(columns)
+
+
+def _row_columns(features: Sequence[FeatureSetting]) -> tuple[Column, ...]:
+    """Returns the columns of features that no table knows."""
+    names = [
+        (template.format(setting.name), setting.name)
+        for setting in features
+        for template in (("sin({})", "cos({})") if setting.scaler == "sincos" else ("{}",))
+    ]
+    return tuple(Column(name=name, feature=feature, kind="continuous") for name, feature in names)
 
 
 def _columns_of(setting: FeatureSetting, feature: Feature) -> list[Column]:

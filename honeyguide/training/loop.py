@@ -123,7 +123,7 @@ class TrainingLoop:
         if state is not None:
             self.load_state_dict(state)
         num_events = self._train_stream.num_events
-        done = self._at.epoch * num_events + self._train_stream.events_before(self._at.step)
+        done = self._at.epoch * num_events + self._train_stream.events_before(self._at.step, self._at.epoch)
         self._around.progress.start(num_epochs=self._settings.epochs, num_events=num_events, done=done)
         while not self._finished:
             self._train_epoch()
@@ -146,7 +146,7 @@ class TrainingLoop:
         around, stream, at = self._around, self._train_stream, self._at
         started = time.perf_counter() - at.seconds
         for batch in stream.batches(at.epoch, first=at.step):
-            num_events = stream.events_in(at.step)
+            num_events = stream.events_in(at.step, at.epoch)
             self._means.add(self._stepper.step(batch, num_events), self._ranks.num_own(num_events))
             at.step += 1
             around.progress.batch(num_events)
@@ -181,7 +181,7 @@ class TrainingLoop:
             "learning_rate": at.learning_rate,
             "gradient_norm": trained["gradient_norm"],
             "seconds": at.seconds,
-            "events_per_second": self._train_stream.num_events / at.seconds,
+            "events_per_second": self._train_stream.events_before(len(self._train_stream), at.epoch) / at.seconds,
         }
         self._log.add(record)
         self._around.progress.epoch(record)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from honeyguide.data.event_weights import make_event_weights
+from honeyguide.data.event_weights import make_event_weights, refit_reweighting, reweighted, sampled
 from honeyguide.data.folds import Fold, split_fold
 from honeyguide.data.model_inputs import ModelInputs, list_inputs, read_spec
+from honeyguide.data.reweighting import Reweighting
+from honeyguide.data.row_reweighting import RowSampling, read_row_reweighting
 from honeyguide.data.streams import BatchStream
 from honeyguide.errors import DataError
 from honeyguide.nn.model import Model
@@ -202,10 +204,16 @@ def _open_streams(
 ) -> tuple[BatchStream, BatchStream]:
     """Returns the shuffled stream of the events that train and the stream of those that validate."""
     splits = _open_sources(inputs)
+    reweighting = _reweighting(inputs, splits["train"], settings)
     budget = resident_bytes(settings.resident_mb, device)
     streams = []
     for split, sources in splits.items():
         is_training = split == "train"
+        weights = make_event_weights(settings.event_weights, sources)
+        if reweighting is not None and is_training and not settings.loss_weighting:
+            weights = sampled(weights, RowSampling(reweighting, seed), sources)
+        elif reweighting is not None:
+            weights = reweighted(weights, reweighting, sources)
         stream = BatchStream(
             sources,
             batch_size=settings.batch_size * (settings.accumulate if is_training else 1),
@@ -213,9 +221,21 @@ def _open_streams(
             # always the same order, but a mixed one: terms that compare events need batches of all samples
             shuffle_seed=seed if is_training else 0,
             resident_bytes=budget,
-            event_weights=make_event_weights(settings.event_weights, sources),
+            event_weights=weights,
             part=part,
         )
         budget -= stream.num_bytes if stream.is_resident else 0
         streams.append(stream)
     return streams[0], streams[1]
+
+
+def _reweighting(inputs: Path | Fold, sources: Sequence[ModelInputs], settings: TrainingSettings) -> Reweighting | None:
+    """Returns how rows are reweighted, None for not at all.
+
+    It is what the model inputs have for their training split; with weights of events, or in a fold, it is made again
+    of the spectra that train, with these weights.
+    """
+    found = read_row_reweighting(inputs.folder if isinstance(inputs, Fold) else inputs)
+    if found is None or (settings.event_weights == "none" and not isinstance(inputs, Fold)):
+        return found
+    return refit_reweighting(found, sources, make_event_weights(settings.event_weights, sources))

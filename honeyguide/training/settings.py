@@ -57,6 +57,10 @@ class TrainingSettings(Settings):
     event_weights: Literal["none", "physics", "balance_generators"] = "none"
     """Weight of an event in the loss. ``none``: all the same, generators are mixed as they come. ``physics``: the
     stored event weights. ``balance_generators``: every generator counts the same in total."""
+    loss_weighting: bool = False
+    """Where rows are reweighted (``preprocess.reweighting``): true multiplies their weights in the loss by the factors;
+    false samples rows anew in every epoch, each with its probability, so that there are fewer steps of rows that count
+    the same. What is validated is weighted in both cases: no decision depends on what was drawn."""
     annealing: dict[str, AnnealingSettings] = Field(default_factory=dict)
     """How the weights of loss terms, by term, and ``contrastive_temperature`` and ``adversary_strength`` change during
     training. BEAD's ``reg_param`` stands for the terms ``kl``, ``flow``, ``emd``, ``l1`` and ``l2``, its

@@ -212,6 +212,9 @@ def test_what_can_not_be_reweighted_is_a_readable_error():
         made(JetBlock([1, 2], [30, 30], [0, 0]))
     with pytest.raises(DataError, match="c: no jets in any bin where"):
         made(JetBlock([0, 1], [30, 100], [0, 0]))
+    left = made(JetBlock([0, 1], [30, 100], [0, 0]), no_reference="one")
+    np.testing.assert_array_equal(left.weights(JetBlock([0, 1], [30, 100], [0, 0])), [1, 1])
+    np.testing.assert_array_equal(left.unreached, [0, 1, 1])
     for values in ({"pt": (20,)}, {"pt": (30, 20)}, {"eta": (-1, 1)}, {"pt": (0, float("inf"))}):
         with pytest.raises(ValueError, match="edge"):
             JetBinning(**values)

@@ -137,7 +137,7 @@ def test_an_error_while_reading_reaches_the_consumer(small_pools, monkeypatch):
     calls = []
     read = stream._read
 
-    def failing(pieces):
+    def failing(pieces, kept):
         calls.append(1)
         if len(calls) == 3:
             raise OSError("disk gone")

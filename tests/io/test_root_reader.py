@@ -357,7 +357,9 @@ def test_lists_that_differ_are_named(tmp_path: Path) -> None:
 def test_an_empty_tree_has_no_rows(tmp_path: Path) -> None:
     path = write_tree(tmp_path / "a.root", {"x": np.zeros(0)})
     file = RootFile(path, reader_settings(columns={"x": "x"}))
-    assert list(file.iter_blocks()) == []
+    (block,) = file.iter_blocks()
+    assert len(block) == 0
+    assert set(block.events) == {"id", "weight", "x"}
     assert (file.num_rows, file.unreadable) == (0, None)
 
 

@@ -1,4 +1,4 @@
-"""Filelists, globs, URLs, and the processes of files."""
+"""Filelists, globs, URLs, and the samples of files."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from honeyguide.errors import ConfigError, DataError
-from honeyguide.io.root_sources import assign_processes, find_sources, read_filelist
+from honeyguide.io.root_sources import assign_samples, find_sources, read_filelist
 
-PROCESSES = {"tt_hadronic": ["*TTto4Q*"], "tt": ["re:/TT_[0-9]+/"], "qcd": ["*/QCD_low/*", "*/QCD_high/*"]}
+SAMPLES = {"tt_hadronic": ["*TTto4Q*"], "tt": ["re:/TT_[0-9]+/"], "qcd": ["*/QCD_low/*", "*/QCD_high/*"]}
 
 
 def touched(folder: Path, *names: str) -> list[Path]:
@@ -51,30 +51,33 @@ def test_a_file_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
             find_sources(entries, tmp_path)
 
 
-def test_processes_by_glob_and_regex() -> None:
+def test_samples_by_glob_and_regex() -> None:
     sources = [
         Path("/d/TTto4Q/1.root"),
         Path("/d/TT_8/1.root"),
         Path("/d/QCD_low/1.root"),
         "root://h//d/QCD_high/1.root",
     ]
-    assert list(assign_processes(sources, PROCESSES).values()) == ["tt_hadronic", "tt", "qcd", "qcd"]
+    assert list(assign_samples(sources, SAMPLES).values()) == ["tt_hadronic", "tt", "qcd", "qcd"]
 
 
-def test_a_file_of_no_process_or_of_two_is_refused() -> None:
+def test_a_file_of_no_sample_or_of_two_is_refused() -> None:
     good = [Path("/d/TTto4Q/1.root"), Path("/d/TT_8/1.root"), Path("/d/QCD_low/1.root")]
     with pytest.raises(DataError) as error:
-        assign_processes([*good, Path("/d/DY/1.root")], PROCESSES)
-    assert "no process" in str(error.value)
+        assign_samples([*good, Path("/d/DY/1.root")], SAMPLES)
+    assert "no sample" in str(error.value)
     assert error.value.details["where"] == Path("/d/DY/1.root")
     with pytest.raises(DataError) as error:
-        assign_processes([*good, Path("/d/QCD_low/TTto4Q.root")], PROCESSES)
+        assign_samples([*good, Path("/d/QCD_low/TTto4Q.root")], SAMPLES)
     assert error.value.details["got"] == "tt_hadronic, qcd"
 
 
-def test_a_process_without_files_and_a_broken_pattern_are_refused() -> None:
-    with pytest.raises(ConfigError) as error:
-        assign_processes([Path("/d/TT_8/1.root")], {"tt": ["re:TT"], "qcd": ["*QCD*"]})
-    assert error.value.details["where"] == "processes.qcd"
+def test_a_sample_may_have_no_file() -> None:
+    assert assign_samples([Path("/d/TT_8/1.root")], {"tt": ["re:TT"], "qcd": ["*QCD*"]}) == {
+        Path("/d/TT_8/1.root"): "tt"
+    }
+
+
+def test_a_broken_pattern_is_refused() -> None:
     with pytest.raises(ConfigError, match="regular expression"):
-        assign_processes([Path("/d/TT_8/1.root")], {"tt": ["re:TT_("]})
+        assign_samples([Path("/d/TT_8/1.root")], {"tt": ["re:TT_("]})

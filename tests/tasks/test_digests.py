@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from configs.load import load_experiment
+from configs.load import CONFIG_FOLDER, load_experiment
 from honeyguide.errors import ConfigError
 from tasks.base import HoneyguideTask
 from tasks.dataset import DatasetConstructorTask
@@ -19,7 +20,7 @@ from tasks.diagnostics import DiagnosticsTask
 from tasks.generate import GenerateEventsTask
 from tasks.histograms import HistogramPlotterTask, InputHistogrammerTask
 from tasks.inference import InferenceTask
-from tasks.preprocessing import PreprocessTask
+from tasks.preprocessing import PreprocessTask, PreprocessTestTask
 from tasks.roc import ROCCurveTask, score_files
 from tasks.training import TrainingTask
 from workflows.enrichment import EnrichmentStudyTask
@@ -28,14 +29,15 @@ TASKS: dict[str, type[HoneyguideTask]] = {
     task.__name__: task
     for task in (
         GenerateEventsTask, DatasetConstructorTask, PreprocessTask, TrainingTask, InferenceTask, ROCCurveTask,
-        InputHistogrammerTask, HistogramPlotterTask, DiagnosticsTask, EnrichmentStudyTask,
+        InputHistogrammerTask, HistogramPlotterTask, DiagnosticsTask, EnrichmentStudyTask, PreprocessTestTask,
     )
 }  # fmt: skip
 HISTOGRAMS = {"InputHistogrammerTask", "HistogramPlotterTask"}
+APPLIED = {"InferenceTask", "ROCCurveTask", "PreprocessTestTask"}
 FROM_TRAINING = {"TrainingTask", "InferenceTask", "ROCCurveTask", "DiagnosticsTask", "EnrichmentStudyTask"}
 # who must run again when a field of the section changes
 DEPENDS = {
-    "preprocess": {"PreprocessTask", *FROM_TRAINING},
+    "preprocess": {"PreprocessTask", "PreprocessTestTask", *FROM_TRAINING},
     "model": FROM_TRAINING,
     "training": FROM_TRAINING,
     "inference": {"InferenceTask", "ROCCurveTask", "DiagnosticsTask", "EnrichmentStudyTask"},
@@ -49,13 +51,24 @@ FROM_DATASET = set(TASKS) - {"GenerateEventsTask"}
 # overrides for the fields that no simple change of their value makes valid
 SAMPLES = "dataset.samples."
 SVJ = "{process: semi_visible_jets, mass: 3500, r_inv: 0.1, events: 500, seed: 21}"
+ROOT_READER = ("dataset.reader={format: root, root: {tree: t, columns: {x: x}}}", "dataset.detector.tracking={}")
 SPECIAL: dict[str, tuple[str, ...]] = {
     "dataset.description": ("dataset.description=other",),
     SAMPLES + "*.files": (SAMPLES + "qcd_mpi.files=[quickstart.yaml]", SAMPLES + "qcd_mpi.generate=null"),
+    SAMPLES + "*.match": (
+        "dataset.filelist=$HONEYGUIDE_STORE/files.txt",
+        SAMPLES + "qcd_mpi.generate=null",
+        SAMPLES + "qcd_mpi.match=['*']",
+    ),
     SAMPLES + "*.label": (SAMPLES + "wprime_3500.label=background", SAMPLES + "wprime_3500.signal_point=null"),
     SAMPLES + "*.split": (SAMPLES + "qcd_mpi.split=train",),
     SAMPLES + "*.generate.process": (SAMPLES + "wprime_3500.generate=" + SVJ,),
     "dataset.detector.tracking": ("dataset.detector.tracking={}",),
+    "dataset.filelist": ("dataset.filelist=files.txt",),
+    "dataset.reader.executor": ("dataset.reader.executor=futures",),
+    "dataset.reader.scheduler": ("dataset.reader.executor=dask", "dataset.reader.scheduler=tcp://host:1"),
+    "dataset.reader.format": ROOT_READER,
+    "dataset.reader.root": ROOT_READER,
     "preprocess.level": ("preprocess.level=constituent", "preprocess.features=[]"),
     "preprocess.jet_ordering": ("preprocess.jet_ordering=mass",),
     "preprocess.constituent_ordering": ("preprocess.constituent_ordering=pt_fraction",),
@@ -79,6 +92,9 @@ def paths(name: str, **parameters: Any) -> set[str]:
     given = parameters.pop("set", ())
     if name == "EnrichmentStudyTask" and not any(item.startswith("enrichment.variants=") for item in given):
         given = (*given, VARIANTS)  # without variants there is nothing to depend on
+    if name == "PreprocessTestTask":  # without a test dataset there is nothing to make
+        filelist = os.path.expandvars("$HONEYGUIDE_STORE/files.txt")
+        parameters = {"test_dataset_version": "other", "test_filelist": filelist, **parameters}
     task = TASKS[name](**parameters, set=given)
     output = task.output()
     targets = output["collection"].targets.values() if isinstance(output, dict) else [output]
@@ -156,6 +172,8 @@ def fields_by_pattern() -> dict[str, list[tuple[str, FieldInfo, Any]]]:
     """Returns all fields; those of the samples are one, whatever the sample, since not every sample can have each."""
     found: dict[str, list[tuple[str, FieldInfo, Any]]] = {}
     for path, field, value in leaves(load_experiment("quickstart").settings):
+        if path.startswith("tagging."):  # this model is no tagger: see test_tagging_digests.py
+            continue
         pattern = re.sub(r"^dataset\.samples\.[^.]+", "dataset.samples.*", path)
         found.setdefault(pattern, []).append((path, field, value))
     return found
@@ -163,7 +181,7 @@ def fields_by_pattern() -> dict[str, list[tuple[str, FieldInfo, Any]]]:
 
 ALL_FIELDS = fields_by_pattern()
 # one value is all that they can have so far
-ONE_VALUE = {"schema_version", "dataset.schema_version", "dataset.reader.format", "model.family"}
+ONE_VALUE = {"schema_version", "dataset.schema_version", "model.family"}
 # no override reaches it; test_other_config_with_the_same_content_... changes it
 NO_OVERRIDE = {"description"}
 
@@ -176,6 +194,7 @@ def test_fields_with_one_value_have_one() -> None:
 @pytest.fixture(autouse=True)
 def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HONEYGUIDE_STORE", str(tmp_path))
+    (tmp_path / "files.txt").write_text(f"{CONFIG_FOLDER}/datasets/quickstart.yaml\n")
 
 
 @pytest.mark.parametrize("path", sorted(set(ALL_FIELDS) - ONE_VALUE - NO_OVERRIDE))
@@ -188,7 +207,7 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
         # how files are spread over branches moves the branches' outputs, and nothing after them
         assert moved <= ({"DatasetConstructorTask"} if path == "dataset.files_per_branch" else set())
     elif section == "dataset":
-        simulated = any(part in path for part in (".generate", ".detector", "events_per_chunk", "*.files"))
+        simulated = any(part in f"{overrides}" for part in (".generate", ".detector", "events_per_chunk"))
         assert moved == FROM_DATASET | ({"GenerateEventsTask"} if simulated else set())
     else:
         assert moved == DEPENDS[section]
@@ -197,13 +216,19 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
 @pytest.mark.parametrize(
     ("parameter", "value", "expected"),
     [
-        ("dataset_version", "v2", set(TASKS) - FROM_TRAINING),
+        ("dataset_version", "v2", set(TASKS) - FROM_TRAINING - {"PreprocessTestTask"}),
+        ("test_dataset_version", "v2", APPLIED),
         ("training_version", "v2", FROM_TRAINING),
         ("epochs", 99, FROM_TRAINING),
         ("batch_size", 99, FROM_TRAINING),
         ("label", "mine", {"ROCCurveTask"}),
         ("overlay", "other: training.epochs=3", {"ROCCurveTask"}),
         ("n_threads", 2, set()),
+        ("debug", True, FROM_DATASET),
+        ("filelist", "files.txt", set()),
+        ("chunk_size", 7, set()),
+        ("coffea_worker", 2, set()),
+        ("executor", "iterative", set()),
         ("nodes", 2, set()),
         ("rendezvous", "node0:29500", set()),
         ("workflow", "local", set()),
@@ -216,7 +241,8 @@ def test_every_parameter_changes_the_paths_that_it_should(parameter: str, value:
 
 def test_every_parameter_is_covered_above() -> None:
     covered = {"config", "set", "dataset_version", "training_version", "epochs", "batch_size", "label", "overlay"}
-    covered |= {"n_threads", "model_name", "nodes", "rendezvous", "workflow"}
+    covered |= {"filelist", "debug", "chunk_size", "coffea_worker", "executor", "dask_scheduler", "loss_weighting"}
+    covered |= {"test_dataset_version", "test_filelist", "n_threads", "model_name", "nodes", "rendezvous", "workflow"}
     own = {
         name
         for task in TASKS.values()

@@ -1,0 +1,244 @@
+"""Rows of event-store shards to model inputs: own features, padded sets of objects, truth, spectra for reweighting."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from honeyguide.data.events import EventBlock
+from honeyguide.data.input_spec import InputSpec
+from honeyguide.data.model_inputs import ModelInputsWriter, write_spec
+from honeyguide.data.sample import SampleInfo
+from honeyguide.data.splits import SPLITS, TRAIN, hash_ids
+from honeyguide.errors import DataError
+from honeyguide.preprocess.blocks import (
+    FIT_SALT,
+    Counter,
+    Part,
+    Progress,
+    Source,
+    events_to_do,
+    sample_columns,
+    split_files,
+    training_samples,
+)
+from honeyguide.preprocess.census import check_training, count_events, event_splits, split_ids
+from honeyguide.preprocess.chain import Scalers, check_finite, scale_columns
+from honeyguide.preprocess.row_store import check_columns, check_reference, read_truths
+from honeyguide.preprocess.select import leading
+from honeyguide.preprocess.settings import PreprocessSettings, SetSettings
+from honeyguide.preprocess.spec import build_scalers, build_spec, reuse_fit
+from honeyguide.preprocess.spectra import write_reweighting
+
+Columns = dict[str, NDArray[np.generic]]
+Indices = NDArray[np.int64]
+
+
+def preprocess_rows(
+    shards: Mapping[str, Sequence[Path]],
+    folder: Path,
+    *,
+    samples: Sequence[SampleInfo],
+    settings: PreprocessSettings,
+    progress: Progress | None = None,
+    fitted: Path | None = None,
+) -> None:
+    """Writes model inputs of rows into ``folder``; see :func:`honeyguide.preprocess.pipeline.preprocess`.
+
+    Scalers are fitted on the training rows alone, on objects that are there and are kept. Rows of one group are in one
+    split. With ``fitted`` all rows are for the test.
+
+    Raises:
+        ConfigError: A column is not in the dataset, or the reweighting's reference is no truth.
+        DataError: There are no rows, none trains, a row has no truth, or a value is not finite.
+        StoreError: A shard is missing or damaged.
+    """
+    truths = read_truths(shards)
+    check_columns(shards, settings)
+    check_reference(settings.reweighting, truths.names)
+    if fitted is not None:
+        samples = [sample.model_copy(update={"split": "test"}) for sample in samples]
+    counts = count_events(shards, samples, settings)
+    if fitted is None:
+        check_training(counts, samples)
+        scalers, spec = build_scalers(settings), build_spec(settings, samples, truths=truths.names)
+    else:
+        scalers, spec = reuse_fit(fitted, settings, samples, truths=truths.names)
+    parts = _Parts.of(settings, scalers)
+    source = Source(shards, settings, Counter(progress, events_to_do(samples, counts, passes=parts.num_passes)))
+    for _ in range(parts.num_passes if fitted is None else 0):
+        _fit_pass(source, training_samples(samples, counts), parts)
+    scalers.write(folder)
+    write_spec(folder, spec)
+    for sample in samples:
+        files = split_files(folder, sample, counts)
+        _write_sample(source, sample, files, parts=parts, target=_Target(spec, truths.codes(spec.truths)))
+    if settings.reweighting is not None and fitted is None:
+        write_reweighting(folder, spec.truths, settings.reweighting)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Features of the rows themselves, and of the objects of each set."""
+
+    event: Part
+    sets: Mapping[str, Part]
+
+    @classmethod
+    def of(cls, settings: PreprocessSettings, scalers: Scalers) -> _Parts:
+        sets = {name: Part(item.features, scalers.sets[name]) for name, item in settings.sets.items()}
+        return cls(Part(settings.event_features, scalers.event), sets)
+
+    @property
+    def num_passes(self) -> int:
+        """Passes over the rows that a complete fit takes."""
+        return max(chain.num_passes for part in (self.event, *self.sets.values()) for chain in part.chains)
+
+    def unfitted(self) -> _Parts:
+        sets = {name: part.unfitted() for name, part in self.sets.items()}
+        return _Parts(self.event.unfitted(), {name: part for name, part in sets.items() if part.features})
+
+    def required_columns(self, settings: PreprocessSettings, *further: str) -> dict[str, list[str]]:
+        """Returns the stored columns that the features need, by collection; ``further`` ones are of the rows."""
+        wanted = {"events": [*(feature.name for feature in self.event.features), *further]}
+        for name, part in self.sets.items():
+            item = settings.sets[name]
+            columns = [*(feature.name for feature in part.features), *([] if item.order is None else [item.order])]
+            wanted.setdefault(item.collection or name, []).extend(columns)
+        return wanted
+
+
+@dataclass(frozen=True)
+class _Target:
+    """What is written: the specification, and per shard the codes of truths in it."""
+
+    spec: InputSpec
+    codes: Mapping[Path, NDArray[np.int16]]
+
+
+def _fit_pass(source: Source, samples: Sequence[SampleInfo], parts: _Parts) -> None:
+    """Fits the next stage of every chain on the training rows."""
+    settings, parts = source.settings, parts.unfitted()
+    for sample in samples:
+        for shard, block in source.blocks(sample, parts.required_columns(settings)):
+            rows = np.flatnonzero(event_splits(split_ids(block), sample, settings) == TRAIN)
+            keys = hash_ids(block.events["id"].astype(np.int64, copy=False), salt=FIT_SALT)
+            own = [block.events[feature.name][rows] for feature in parts.event.features]
+            parts.event.check(own, shard)
+            parts.event.partial_fit(own, keys[rows])
+            for name, part in parts.sets.items():
+                place, slot, columns = _object_columns(block, name, settings.sets[name], part, rows)
+                part.check(columns, shard)
+                object_keys = hash_ids((keys[rows][place] + slot.view(np.uint64)).view(np.int64), salt=FIT_SALT)
+                part.partial_fit(columns, object_keys)
+    for part in (parts.event, *parts.sets.values()):
+        for chain in part.chains:
+            chain.finish_pass()
+
+
+def _object_columns(
+    block: EventBlock, name: str, item: SetSettings, part: Part, rows: Indices
+) -> tuple[Indices, Indices, list[NDArray[np.generic]]]:
+    """Returns place in ``rows``, rank in the row and unscaled features of the objects of one set that are kept."""
+    collection = block.collections[item.collection or name]
+    order = None if item.order is None else collection.columns[item.order]
+    place, slot, index = leading(order, collection, parents=rows, limit=item.size)
+    return place, slot, [collection.columns[feature.name][index] for feature in part.features]
+
+
+def _write_sample(
+    source: Source,
+    sample: SampleInfo,
+    files: Mapping[int, tuple[Path, int]],
+    *,
+    parts: _Parts,
+    target: _Target,
+) -> None:
+    """Scales and writes the rows of a sample; ``files`` has path and number of rows of each split."""
+    settings, spec = source.settings, target.spec
+    truth = ("truth",) if spec.truths else ()
+    wanted = parts.required_columns(settings, settings.pt_column, settings.eta_column, *truth)
+    with contextlib.ExitStack() as stack:
+        writers = {
+            split: stack.enter_context(ModelInputsWriter(path, num_events=num_rows, spec=spec))
+            for split, (path, num_rows) in files.items()
+        }
+        for shard, block in source.blocks(sample, wanted):
+            splits = event_splits(split_ids(block), sample, settings)
+            order = np.argsort(splits, kind="stable")
+            arrays = _scaled(block, order, parts, settings, shard)
+            arrays |= _kinematics(block, order, settings, shard) | sample_columns(sample, spec, len(block))
+            arrays |= {"event_id": block.events["id"][order], "weight": block.events["weight"][order]}
+            arrays |= {"group": split_ids(block)[order], "truth": _truth(block, target.codes[shard], shard)[order]}
+            edges = np.cumsum([0, *np.bincount(splits, minlength=len(SPLITS))])
+            for split, writer in writers.items():
+                writer.append({name: values[edges[split] : edges[split + 1]] for name, values in arrays.items()})
+
+
+def _scaled(block: EventBlock, order: Indices, parts: _Parts, settings: PreprocessSettings, shard: Path) -> Columns:
+    """Returns features of the rows, and features and mask of their sets, of a block with its rows in this order."""
+    own = [block.events[feature.name][order] for feature in parts.event.features]
+    arrays: Columns = {
+        "objects": np.zeros((len(order), 0, 0), np.float32),
+        "mask": np.zeros((len(order), 0), np.bool_),
+        "event": _scale(parts.event, own, shard, num_values=len(order)),
+    }
+    for name, part in parts.sets.items():
+        size = settings.sets[name].size
+        place, slot, columns = _object_columns(block, name, settings.sets[name], part, order)
+        scaled = _scale(part, columns, shard)
+        features = np.zeros((len(order) * size, scaled.shape[1]), np.float32)
+        mask = np.zeros(len(order) * size, np.bool_)
+        features[place * size + slot] = scaled
+        mask[place * size + slot] = True
+        arrays[f"{name}/features"] = features.reshape(len(order), size, -1)
+        arrays[f"{name}/mask"] = mask.reshape(len(order), size)
+    return arrays
+
+
+def _scale(
+    part: Part, columns: Sequence[NDArray[np.generic]], shard: Path, *, num_values: int | None = None
+) -> NDArray[np.float32]:
+    part.check(columns, shard)
+    with np.errstate(over="ignore"):
+        scaled = scale_columns(part.chains, columns, num_values=num_values)
+    if not np.isfinite(scaled).all():
+        names = [chain.feature for chain in part.chains for _ in range(chain.num_outputs)]
+        raise DataError(
+            "scaled values are too large for single precision",
+            where=shard,
+            got=", ".join(dict.fromkeys(np.array(names)[~np.isfinite(scaled).all(axis=0)].tolist())),
+            hint="give the feature a scaler that bounds it, such as log+standard or quantile",
+        )
+    return scaled
+
+
+def _kinematics(block: EventBlock, order: Indices, settings: PreprocessSettings, shard: Path) -> Columns:
+    arrays: Columns = {}
+    for name, column in (("pt", settings.pt_column), ("eta", settings.eta_column)):
+        with np.errstate(over="ignore"):
+            arrays[name] = block.events[column][order].astype(np.float32)
+        check_finite(arrays[name], column, where=shard)
+    return arrays
+
+
+def _truth(block: EventBlock, codes: NDArray[np.int16], shard: Path) -> NDArray[np.int16]:
+    """Returns the codes in ``InputSpec.truths`` of a block's rows, -1 where there are no truths."""
+    if not len(codes):
+        return np.full(len(block), -1, np.int16)
+    stored = block.events["truth"]
+    if stored.min() < 0 or stored.max() >= len(codes):
+        raise DataError(
+            "there are rows without truth",
+            where=shard,
+            got=f"codes from {stored.min()} to {stored.max()}",
+            allowed=f"0 to {len(codes) - 1}",
+            hint="let the reader drop them: a row without truth is of no class",
+        )
+    spread: NDArray[np.int16] = codes[stored]
+    return spread

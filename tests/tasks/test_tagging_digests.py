@@ -1,0 +1,108 @@
+"""No stale results of taggers: what evaluates them depends on the section for taggers, and on no other of its kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from configs.load import load_experiment
+from honeyguide.errors import ConfigError
+from honeyguide.evaluation.tagging_settings import TaggingSettings
+from tasks.base import HoneyguideTask
+from tasks.inference import InferenceTask
+from tasks.roc import ROCCurveTask, class_truths
+from tasks.training import TrainingTask
+from tasks.working_point import WorkingPointTask
+
+TASKS: dict[str, type[HoneyguideTask]] = {
+    task.__name__: task for task in (TrainingTask, InferenceTask, ROCCurveTask, WorkingPointTask)
+}
+EVALUATE = {"ROCCurveTask", "WorkingPointTask"}
+OTHER = {
+    "groups": "{light: [uds, g], heavy: [b, c]}",
+    "discriminators": "[BvsL]",
+    "definitions": "{mine: {numerator: [b], denominator: [all]}}",
+    "windows": "{hard: {pt: [100, 1000]}}",
+    "by_process": "false",
+    "weighted": "false",
+    "mistag_efficiencies": "[0.1]",
+    "score_bins": "20",
+    "working_points": "{BvsL: {points: {loose: 0.2}}}",
+    "plane": "[CvsB, CvsL]",
+    "plane_points": "{}",
+    "bins": "{pt: [20, 1000]}",
+    "confidence_level": "0.95",
+    "min_jets": "20",
+}
+
+
+@pytest.fixture(autouse=True)
+def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HONEYGUIDE_STORE", str(tmp_path))
+
+
+def paths(name: str, config: str = "quickstart_tagging", **parameters: Any) -> set[str]:
+    output = TASKS[name](config=config, **parameters).output()
+    targets = output["collection"].targets.values() if isinstance(output, dict) else [output]
+    return {target.path for target in targets}
+
+
+def moved(**parameters: Any) -> set[str]:
+    return {name for name in TASKS if paths(name) != paths(name, **parameters)}
+
+
+def test_all_settings_of_taggers_have_another_value_here() -> None:
+    assert set(OTHER) == set(TaggingSettings.model_fields)
+
+
+@pytest.mark.parametrize("field", sorted(OTHER))
+def test_settings_of_taggers_move_their_evaluation_and_nothing_else(field: str) -> None:
+    overrides = (f"tagging.{field}={OTHER[field]}",)
+    assert load_experiment("quickstart_tagging", overrides) != load_experiment("quickstart_tagging")
+    assert moved(set=overrides) == EVALUATE
+    assert paths("ROCCurveTask", "quickstart", set=overrides) == paths("ROCCurveTask", "quickstart")
+
+
+def test_settings_of_anomaly_scores_move_nothing_of_taggers() -> None:
+    assert moved(set=("roc.axes=efficiency", "roc.weighted=false")) == set()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        ({"set": ("model.dropout=0.2",)}, set(TASKS)),
+        ({"epochs": 99}, set(TASKS)),
+        ({"training_version": "v2"}, set(TASKS)),
+        ({"set": ("inference.batch_size=77",)}, set()),
+        ({"test_dataset_version": "v2"}, {"InferenceTask", *EVALUATE}),
+        ({"label": "mine"}, EVALUATE),
+        ({"overlay": "other: training.epochs=3"}, {"ROCCurveTask"}),
+        ({"n_threads": 2}, set()),
+    ],
+)
+def test_parameters_move_what_depends_on_them(parameters: dict[str, Any], expected: set[str]) -> None:
+    (name,) = parameters
+    having = {task for task, kind in TASKS.items() if name in dict(kind.get_params())}
+    changed = {task for task in having if paths(task) != paths(task, **parameters)}
+    assert changed == expected & having
+
+
+def test_working_points_of_an_anomaly_score_are_a_readable_error() -> None:
+    with pytest.raises(ConfigError, match=r"has no classes(.|\n)*model.family: vae(.|\n)*ROCCurveTask"):
+        WorkingPointTask(config="quickstart").requires()
+
+
+def test_taggers_and_anomaly_scores_are_not_drawn_together() -> None:
+    with pytest.raises(ConfigError, match="no common figure"):
+        ROCCurveTask(config="quickstart_tagging", overlay="anomaly: quickstart").requires()
+
+
+def test_truths_of_the_classes_are_those_of_each_training() -> None:
+    requirements = ROCCurveTask(
+        config="quickstart_tagging", overlay="two: model.classes={b: [b], uds: [ud, s], g: [g], c: [c]}"
+    ).requires()
+    first, second = (class_truths(task) for task in requirements.values())
+    assert "leptonicb" in first["b"]
+    assert tuple(second["b"]) == ("b",)
