@@ -17,6 +17,7 @@ from honeyguide.diagnostics.context import Context
 from honeyguide.diagnostics.inspected import Events
 from honeyguide.diagnostics.latent import finite_rows
 from honeyguide.diagnostics.section import Plot, Section, Table, not_made
+from honeyguide.nn.edge_convolution import EdgeConvolution
 from honeyguide.nn.masked import MaskedLSTM, ObjectLayers
 from honeyguide.nn.model import Model
 from honeyguide.plotting.activations import Panel, activation_figure
@@ -25,8 +26,8 @@ from honeyguide.plotting.style import slug
 Floats = NDArray[np.float64]
 CONSTANT = 1e-6  # of the largest output of the layer: a unit that varies less is dead
 TITLE = "Activation maps"
-WHOLE = (ObjectLayers, MaskedLSTM)
-"""Modules that are looked at from outside: inside of them, a row is an object of any event, or nothing is called."""
+WHOLE = (ObjectLayers, MaskedLSTM, EdgeConvolution)
+"""Modules that are looked at from outside: inside of them a row is an object or an edge of any event."""
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def dense_blocks(widths: Sequence[int], *, dropout: float) -> nn.Sequential:
     return nn.Sequential(*(DenseBlock(before, after, dropout=dropout) for before, after in pairwise(widths)))
 
 
-def _can_drop(values: Tensor) -> bool:
+def may_drop_padding(values: Tensor) -> bool:
     """Returns whether padding may be dropped: how many objects there are is known, and shapes may depend on it.
 
     A GPU would have to be waited for, and what is compiled would be compiled again for every batch.
@@ -117,7 +117,7 @@ class ObjectLayers(nn.Module):
         self, features: Float[Tensor, "batch object feature"], mask: Bool[Tensor, "batch object"]
     ) -> Float[Tensor, "batch object width"]:
         """Returns the last layer's outputs; 0 where there is no object."""
-        if _can_drop(features):  # only real objects are worth the time
+        if may_drop_padding(features):  # only real objects are worth the time
             rows = self._layers(features[mask], None)
             return rows.new_zeros(*mask.shape, rows.shape[1]).masked_scatter(mask.unsqueeze(-1), rows)
         clean = features.masked_fill(~mask.unsqueeze(-1), 0)
@@ -151,7 +151,7 @@ class MaskedLSTM(nn.Module):
         backwards = values.gather(1, order.unsqueeze(-1).expand_as(values))
         count = mask.sum(1)
         # where padding can't be dropped it is read too, after what counts
-        state = self._packed(backwards, count) if _can_drop(values) else self._padded(backwards, count)
+        state = self._packed(backwards, count) if may_drop_padding(values) else self._padded(backwards, count)
         return state.masked_fill((count == 0).unsqueeze(1), 0)
 
     def _packed(self, values: Tensor, count: Tensor) -> Tensor:
