@@ -220,6 +220,9 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
         ("epochs", 99, FROM_TRAINING),
         ("batch_size", 99, FROM_TRAINING),
         ("label", "mine", {"ROCCurveTask"}),
+        ("Nbins", 20, HISTOGRAMS),
+        ("weight_histo", False, HISTOGRAMS),
+        ("ylog", False, HISTOGRAMS),
         ("overlay", "other: training.epochs=3", {"ROCCurveTask"}),
         ("n_threads", 2, set()),
         ("debug", True, FROM_DATASET),
@@ -238,7 +241,7 @@ def test_every_parameter_changes_the_paths_that_it_should(parameter: str, value:
 def test_every_parameter_is_covered_above() -> None:
     covered = {"config", "set", "dataset_version", "training_version", "epochs", "batch_size", "label", "overlay"}
     covered |= {"filelist", "debug", "chunk_size", "n_threads", "model_name", "nodes", "rendezvous", "workflow"}
-    covered |= {"test_dataset_version", "test_filelist"}
+    covered |= {"Nbins", "weight_histo", "ylog", "test_dataset_version", "test_filelist"}
     own = {
         name
         for task in TASKS.values()
