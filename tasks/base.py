@@ -196,7 +196,7 @@ def store() -> Path:
 def _as_yaml(value: Any) -> str:
     """Returns a flag's value as an override has it; in quotes where something in it could be taken for YAML."""
     if isinstance(value, str):
-        return value if re.fullmatch(r"[\w./~@%+-]+", value) else json.dumps(value)
+        return value if re.fullmatch(r"[\w./~@%+:-]+", value) else json.dumps(value)
     return json.dumps(value)
 
 

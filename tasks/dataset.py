@@ -57,6 +57,24 @@ class DatasetConstructorTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore
     row is an error unless the tolerance allows for it.
     """
 
+    coffea_worker = luigi.IntParameter(
+        default=law.NO_INT,
+        significant=False,
+        description="short for --set dataset.reader.workers=N, processes that read the ROOT files of a branch; no "
+        "result depends on it; default: the config's",
+    )
+    executor = luigi.Parameter(
+        default=law.NO_STR,
+        significant=False,
+        description="short for --set dataset.reader.executor=NAME, one of coffea's: iterative, futures, dask; no "
+        "result depends on it; default: the config's",
+    )
+    dask_scheduler = luigi.Parameter(
+        default=law.NO_STR,
+        significant=False,
+        description="short for --set dataset.reader.scheduler=ADDRESS, of the scheduler for --executor dask; no "
+        "result depends on it; default: the config's",
+    )
     chunk_size = luigi.IntParameter(
         default=law.NO_INT,
         significant=False,
@@ -64,7 +82,12 @@ class DatasetConstructorTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore
         "work; no result depends on it; default: the config's",
     )
 
-    flags: ClassVar[dict[str, tuple[str, Any]]] = {"chunk_size": ("dataset.reader.chunk_size", law.NO_INT)}
+    flags: ClassVar[dict[str, tuple[str, Any]]] = {
+        "coffea_worker": ("dataset.reader.workers", law.NO_INT),
+        "executor": ("dataset.reader.executor", law.NO_STR),
+        "dask_scheduler": ("dataset.reader.scheduler", law.NO_STR),
+        "chunk_size": ("dataset.reader.chunk_size", law.NO_INT),
+    }
     result_version = 1
 
     def sources(self) -> dict[str, tuple[Source, ...]]:

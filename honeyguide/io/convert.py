@@ -118,8 +118,7 @@ def _convert_root(
     files = convert_root(
         {file: (event_id_key(entry["xxh3_128"]), entry) for file, entry in sources.items()},
         PieceWriter(folder, sample, settings.root),
-        chunk_size=settings.chunk_size,
-        first_only=settings.debug,
+        settings,
     )
     counts = ConversionCounts(details=summarise(files))
     for file in files:

@@ -9,10 +9,12 @@ from typing import Any
 
 from honeyguide.data.sample import SampleInfo
 from honeyguide.io.event_store import EventStoreWriter, add_to_ids
+from honeyguide.io.executors import run
 from honeyguide.io.root_reader import RootFile
 from honeyguide.io.root_settings import RootReaderSettings
 from honeyguide.io.root_sources import RootSource
 from honeyguide.io.root_tree import RootTree, UnreadableFileError
+from honeyguide.io.settings import ReaderSettings
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class PieceWriter:
     sample: SampleInfo
     settings: RootReaderSettings
 
-    def __call__(self, piece: RootPiece) -> dict[int, RootFile]:
-        """Returns the counts of a piece under its index, after writing its shard."""
+    def __call__(self, piece: RootPiece) -> RootFile:
+        """Returns the counts of a piece, after writing its shard."""
         file = RootFile(
             piece.source, self.settings, process=self.sample.process, id_key=piece.id_key, entries=piece.entries
         )
@@ -55,7 +57,7 @@ class PieceWriter:
             writer.finalise(read=file.num_rows, rejected=file.rejected, sources=[piece.identity])
         if not num_blocks:  # of a file that is skipped: a shard without columns is of no use
             shard.unlink()
-        return {piece.index: file}
+        return file
 
     def shard(self, piece: RootPiece) -> Path:
         """Returns where a piece is written."""
@@ -65,53 +67,60 @@ class PieceWriter:
 def convert_root(
     sources: Mapping[RootSource, tuple[int, Mapping[str, Any]]],
     writer: PieceWriter,
-    *,
-    chunk_size: int,
-    first_only: bool = False,
+    settings: ReaderSettings,
 ) -> list[RootFile]:
     """Returns the counts of each file, after writing a shard for each of its pieces.
 
     Args:
         sources: The files, with the high bits of their ids and what the shards say of them.
         writer: Where and what is written.
-        chunk_size: Entries of a piece.
-        first_only: Leaves out all but the first piece of each file.
+        settings: Size of the pieces, and who works on them.
 
     Raises:
+        ConfigError: There is nobody to work on them.
         DataError: As of :class:`RootFile`.
     """
-    pieces = list(_pieces(sources, writer.settings, chunk_size, first_only))
-    counts: dict[int, RootFile] = {}
-    for piece in pieces:
-        counts.update(writer(piece))
+    counted = run(list(sources), _Counter(writer.settings.tree), settings, writer.folder)
+    pieces = list(_pieces(sources, counted, settings))
+    counts = run(pieces, writer, settings, writer.folder)
     return list(_files(pieces, counts, writer))
+
+
+@dataclass(frozen=True)
+class _Counter:
+    """Counts the entries of a file; None where it is damaged: who reads it says what to do about it."""
+
+    tree: str
+
+    def __call__(self, source: RootSource) -> int | None:
+        try:
+            with RootTree(source, self.tree) as tree:
+                return tree.num_entries
+        except UnreadableFileError:
+            return None
 
 
 def _pieces(
     sources: Mapping[RootSource, tuple[int, Mapping[str, Any]]],
-    settings: RootReaderSettings,
-    chunk_size: int,
-    first_only: bool,
+    counted: Sequence[int | None],
+    settings: ReaderSettings,
 ) -> Iterator[RootPiece]:
     index = 0
-    for source, (id_key, identity) in sources.items():
-        ranges = _ranges(source, settings, chunk_size)
-        for entries in ranges[: 1 if first_only else None]:
+    for (source, (id_key, identity)), num_entries in zip(sources.items(), counted, strict=True):
+        ranges = _ranges(num_entries, settings.chunk_size)
+        for entries in ranges[: 1 if settings.debug else None]:
             yield RootPiece(index, source, identity, id_key, entries)
             index += 1
 
 
-def _ranges(source: RootSource, settings: RootReaderSettings, chunk_size: int) -> list[tuple[int, int] | None]:
-    """Returns the entries of each piece of a file."""
-    try:
-        with RootTree(source, settings.tree) as tree:
-            num_entries = tree.num_entries
-    except UnreadableFileError:
-        return [None]  # who reads it says what to do about it
-    return [(start, min(start + chunk_size, num_entries)) for start in range(0, max(num_entries, 1), chunk_size)]
+def _ranges(num_entries: int | None, size: int) -> list[tuple[int, int] | None]:
+    """Returns the entries of each piece of a file; a file has one piece at least."""
+    if num_entries is None:
+        return [None]
+    return [(start, min(start + size, num_entries)) for start in range(0, max(num_entries, 1), size)]
 
 
-def _files(pieces: Sequence[RootPiece], counts: Mapping[int, RootFile], writer: PieceWriter) -> Iterator[RootFile]:
+def _files(pieces: Sequence[RootPiece], counts: Sequence[RootFile], writer: PieceWriter) -> Iterator[RootFile]:
     """Yields the counts of whole files; ids in the shards then count through their file."""
     for source in dict.fromkeys(piece.source for piece in pieces):
         mine = [piece for piece in pieces if piece.source == source]

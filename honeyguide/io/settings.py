@@ -27,9 +27,21 @@ class ReaderSettings(Settings):
     chunk_size: int = insignificant(
         100_000, ge=1, description="Entries of a ROOT file that are one piece of work and one shard of the store."
     )
+    executor: Literal["auto", "iterative", "futures", "dask"] = insignificant(
+        "auto",
+        description="Which of coffea's executors reads ROOT files: one process, several of this machine, or those of a "
+        "Dask cluster. ``auto``: ``futures`` where there are several workers.",
+    )
+    workers: int = insignificant(1, ge=1, description="Processes of ``futures``.")
+    scheduler: str | None = insignificant(
+        None,
+        description="Address of the scheduler for ``dask``, e.g. ``tcp://host:8786``; its workers see the same files.",
+    )
 
     @model_validator(mode="after")
-    def _one_format(self) -> Self:
+    def _whole(self) -> Self:
         if (self.format == "root") != (self.root is not None):
             raise ValueError("'format: root' and the section 'root' go together")
+        if (self.executor == "dask") != (self.scheduler is not None):
+            raise ValueError("'executor: dask' and 'scheduler', its address, go together")
         return self

@@ -37,9 +37,10 @@ class TaggerConfig(Settings):
     """Name of the family."""
     preset: Preset | None = None
     """Name of a tagger: it fills in what is not given here, see ``models/tagger/presets.py``."""
-    network: Literal["deepjet", "mlp"] = "deepjet"
+    network: Literal["deepjet", "mlp", "particlenet"] = "deepjet"
     """``deepjet``: layers for every object alone, then a recurrent layer over the objects of each set, then fully
-    connected layers (arXiv:2008.10519). ``mlp``: fully connected layers over everything side by side."""
+    connected layers (arXiv:2008.10519). ``mlp``: fully connected layers over everything side by side. ``particlenet``:
+    edge convolutions over the objects of all sets together (arXiv:1902.08570)."""
     classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Name of a class to the truths that are in it, such as ``b: [b, bb, lepb]``; empty: every truth of the inputs is a
     class of its own."""
@@ -48,6 +49,18 @@ class TaggerConfig(Settings):
     rows. They are scored in any case."""
     sets: dict[str, SetSettings] = Field(default_factory=dict)
     """Sets of objects that are read in another way than DeepJet's; read by ``deepjet`` alone."""
+    embedding: Size | None = 32
+    """Features that objects of any set get before the first edge convolution; null: their own ones as they are, as
+    published, for inputs of one set. Read by ``particlenet``."""
+    edge_layers: tuple[Annotated[tuple[Size, ...], Field(min_length=1)], ...] = Field(
+        ((64, 64, 64), (128, 128, 128), (256, 256, 256)), min_length=1
+    )
+    """Widths of the maps of each edge convolution; read by ``particlenet``."""
+    num_neighbours: Size = 16
+    """Neighbours of an object; read by ``particlenet``."""
+    coordinates: tuple[str, ...] = Field(("deta", "dphi"), min_length=1)
+    """Columns of all sets in which objects are near each other, for the first edge convolution; read by
+    ``particlenet``."""
     hidden: tuple[Size, ...] = Field((200, 100, 100, 100, 100, 100, 100, 100), min_length=1)
     """Widths of the fully connected layers; the last one is the latent space. The default is DeepJet's."""
     dropout: float = Field(0.1, ge=0, lt=1)

@@ -18,8 +18,13 @@ from models.tagger.classes import class_codes
 from models.tagger.config import TaggerConfig
 from models.tagger.deepjet import DeepJet
 from models.tagger.mlp import MLP
+from models.tagger.particlenet import ParticleNet
 
-NETWORKS: dict[str, Callable[[TaggerConfig, InputSpec], DeepJet | MLP]] = {"deepjet": DeepJet, "mlp": MLP}
+NETWORKS: dict[str, Callable[[TaggerConfig, InputSpec], DeepJet | MLP | ParticleNet]] = {
+    "deepjet": DeepJet,
+    "mlp": MLP,
+    "particlenet": ParticleNet,
+}
 """What ``network`` names: modules made of (settings, inputs) that make ``num_outputs`` values of each row."""
 
 
@@ -34,6 +39,8 @@ class Tagger(Model):
         if not spec.sets and not spec.num_event_features:
             raise ConfigError("these inputs have neither sets of objects nor features of the row", where="preprocess")
         self.network = NETWORKS[config.network](config, spec)
+        if config.network == "particlenet":
+            self.permutation_invariant = ("latent", *(f"prob_{name}" for name in self.classes))
         self.to_logits = nn.Linear(self.network.num_outputs, len(self.classes))
         # a truth of -1, which is none, finds the last entry
         self.register_buffer("class_of_truth", torch.tensor([*codes, -1]), persistent=False)

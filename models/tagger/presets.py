@@ -1,18 +1,19 @@
 """Names of taggers, as settings of this family.
 
 What a tagger of the high-level trigger reads, and which classes it has, stands in the experiment (``preprocess`` and
-``model.classes``), not here: ``DeepJetHLT`` is DeepJet by another name.
+``model.classes``), not here: ``DeepJetHLT`` is DeepJet by another name, and ``ParticleNetHLT`` is ParticleNet.
 """
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-Preset = Literal["DeepJet", "DeepJetHLT", "MLP"]
+Preset = Literal["DeepJet", "DeepJetHLT", "MLP", "ParticleNet", "ParticleNetHLT"]
 
 PRESETS: dict[Preset, dict[str, Any]] = {
     "DeepJet": {"network": "deepjet"},
     "DeepJetHLT": {"network": "deepjet"},
+    **{key: {"network": "particlenet", "hidden": (256,)} for key in ("ParticleNet", "ParticleNetHLT")},
     "MLP": {"network": "mlp", "hidden": (256, 128, 64)},
 }
 """What each preset fills in where nothing is given."""

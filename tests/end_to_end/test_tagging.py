@@ -118,7 +118,9 @@ def test_scores_are_those_of_the_jets_in_the_test_files(tutorial: Law) -> None:
 
 
 def test_training_file_among_the_test_files_is_an_error(tutorial: Law) -> None:
-    both = (tutorial.folder / "test.txt").read_text() + (tutorial.folder / "train.txt").read_text().split("\n")[1] + "\n"
+    both = (
+        (tutorial.folder / "test.txt").read_text() + (tutorial.folder / "train.txt").read_text().split("\n")[1] + "\n"
+    )
     (tutorial.folder / "both.txt").write_text(both)
     options = ("--filelist", "train.txt", "--test-filelist", "both.txt")
     outcome = tutorial("tasks.preprocessing.PreprocessTestTask", "--config", "hlt_run3", *options)
@@ -143,7 +145,9 @@ def test_version_without_a_filelist_and_file_without_a_process_are_errors(tutori
 
 
 def test_tagger_learns_from_simulated_jets(jets: Law) -> None:
-    ran = succeeded(jets, "workflows.taggers.DeepJetRun", "--version", "v1", "--config", "jets.yaml", "--epochs", "6", *SMALL)
+    ran = succeeded(
+        jets, "workflows.taggers.DeepJetRun", "--version", "v1", "--config", "jets.yaml", "--epochs", "6", *SMALL
+    )
     assert ran["ROCCurveTask"] == ran["WorkingPointTask"] == 1
     curves = json.loads((output(jets, "ROCCurveTask") / "roc.json").read_text())
     text = json.dumps(curves)

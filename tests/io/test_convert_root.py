@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import uproot
+from distributed import LocalCluster
 
 from honeyguide.data.sample import SampleInfo
-from honeyguide.errors import DataError
+from honeyguide.errors import ConfigError, DataError
 from honeyguide.io.convert import ConversionCounts, convert_files
 from honeyguide.io.event_store import EventStore
 from honeyguide.io.settings import ReaderSettings
@@ -164,3 +165,49 @@ def test_debug_is_one_chunk(tmp_path: Path, files: list[Path]) -> None:
     block, counts = convert(tmp_path / "out", files[:1], chunk_size=10, debug=True)
     assert counts.details["files"][0]["entries"] == 10
     assert block.events["entry"].max() < 10
+
+
+def same(first: tuple[Any, ConversionCounts], second: tuple[Any, ConversionCounts]) -> None:
+    assert first[1] == second[1]
+    for name, column in first[0].events.items():
+        np.testing.assert_array_equal(column, second[0].events[name])
+    for name, column in first[0].collections["candidates"].columns.items():
+        np.testing.assert_array_equal(column, second[0].collections["candidates"].columns[name])
+
+
+def shards(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_futures_of_two_workers_give_what_one_process_gives(tmp_path: Path, files: list[Path]) -> None:
+    one = convert(tmp_path / "one", files, chunk_size=11)
+    two = convert(tmp_path / "two", files, chunk_size=11, workers=2)
+    same(one, two)
+    assert shards(tmp_path / "one") == shards(tmp_path / "two")
+
+
+def test_a_dask_cluster_gives_what_one_process_gives(tmp_path: Path, files: list[Path]) -> None:
+    one = convert(tmp_path / "one", files, chunk_size=11)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        address = cluster.scheduler_address
+        two = convert(tmp_path / "two", files, chunk_size=11, executor="dask", scheduler=address)
+        with pytest.raises(DataError, match="no branch 'Jet_wrong'"):
+            convert(tmp_path / "x", files, {**JETS, "columns": {"a": "Jet_wrong"}}, executor="dask", scheduler=address)
+    same(one, two)
+    assert shards(tmp_path / "one") == shards(tmp_path / "two")
+
+
+def test_no_scheduler_is_an_error(tmp_path: Path, files: list[Path]) -> None:
+    with pytest.raises(ConfigError, match="no Dask scheduler answers"):
+        convert(tmp_path / "out", files, executor="dask", scheduler="tcp://127.0.0.1:9")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_first_error_is_raised_and_the_rest_is_left_out(
+    tmp_path: Path, files: list[Path], workers: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    values = {**JETS, "truths": {"definitions": FLAVOURS, "unmatched": "error"}, "cuts": {"pt": "Jet_pt > 0"}}
+    with pytest.raises(DataError, match="rows match no truth"):
+        convert(tmp_path / "out", files, values, chunk_size=4, workers=workers)
+    assert "Traceback" not in capfd.readouterr().err
+    assert len(list((tmp_path / "out").glob("*.h5"))) < 20 / 2

@@ -24,6 +24,9 @@ COMPARED = {"emd_feature": "f1", "augmentation": {"smear": {"f0": 0.3}, "drop": 
 COMPARING = {"supervised_contrastive": 0.01, "ntxent": 0.01, "mmd": 0.1, "adversary": 0.01}
 ALL_TERMS = {**COMPARING, "emd": 0.1, "l1": 1e-4, "l2": 1e-4}
 SMALL_TAGGER = {"hidden": [24, 12], "classes": {"b": ["bb", "b"], "c": ["c"], "light": ["uds", "g"]}}
+SMALL_PARTICLENET = {
+    "hidden": [12], "edge_layers": [[8, 6], [10]], "embedding": 7, "num_neighbours": 3, "coordinates": ["x0", "x1"]
+}  # fmt: skip
 # settings to test a family with; one that is not here is tested with its defaults
 VARIANTS = {
     "vae": [
@@ -45,6 +48,7 @@ VARIANTS = {
 VARIANTS_OF_A_LEVEL = {
     "tagger": [
         ("row", {"preset": "DeepJetHLT", "hidden": [24, 12]}),
+        *(("row" + more, {"preset": "ParticleNet", **SMALL_PARTICLENET}) for more in ("", ", other sets")),
         ("row", {"sets": {"cpf": {"layers": [7], "recurrent": 9}}, "hidden": [12]}),
     ],
     "vae": [("jet", {"preset": preset, **SMALL, **FLOW}) for preset in get_args(Preset)]

@@ -215,3 +215,28 @@ def test_in_bfloat16_probabilities_have_a_sum_of_1():
     with torch.autocast("cpu", torch.bfloat16):
         scores = model.score(batch)
     torch.testing.assert_close(sum(scores.values()), torch.ones(NUM_ROWS), rtol=0, atol=1e-6)
+
+
+def test_particlenet_has_the_published_number_of_parameters() -> None:
+    """366k in table III of arXiv:1902.08570: 7 features of 100 particles, 2 classes."""
+    particles = tuple(Column(name=name, feature=name, kind="continuous") for name in ("deta", "dphi", *"abcde"))
+    spec = tagging_spec(0).model_copy(
+        update={"sets": (ObjectSet(name="particles", size=100, columns=particles),), "truths": ("top", "qcd")}
+    )
+    model = build(spec, preset="ParticleNet", embedding=None)
+    # input normalisation; edge convolutions with the bias-free maps and normalisations of edges and shortcut; dense
+    expected = 2 * 7
+    for before, width in ((7, 64), (64, 128), (128, 256)):
+        expected += (2 * before + 2 * width + before) * width + 4 * 2 * width
+    expected += 257 * 256 + 257 * 2
+    assert sum(parameter.numel() for parameter in model.parameters()) == expected == 366_160
+
+
+def test_particlenet_says_which_inputs_it_lacks() -> None:
+    with pytest.raises(ConfigError, match="deta, dphi"):
+        build(SPEC, preset="ParticleNet")
+    two = tagging_spec(2, cpf=(4, 3), sv=(2, 3))
+    with pytest.raises(ConfigError, match="several sets need an embedding"):
+        build(two, preset="ParticleNet", embedding=None, coordinates=("x0", "x1"))
+    with pytest.raises(ConfigError, match="needs sets"):
+        build(tagging_spec(2), preset="ParticleNet")

@@ -65,6 +65,8 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     SAMPLES + "*.generate.process": (SAMPLES + "wprime_3500.generate=" + SVJ,),
     "dataset.detector.tracking": ("dataset.detector.tracking={}",),
     "dataset.filelist": ("dataset.filelist=files.txt",),
+    "dataset.reader.executor": ("dataset.reader.executor=futures",),
+    "dataset.reader.scheduler": ("dataset.reader.executor=dask", "dataset.reader.scheduler=tcp://host:1"),
     "dataset.reader.format": ROOT_READER,
     "dataset.reader.root": ROOT_READER,
     "preprocess.level": ("preprocess.level=constituent", "preprocess.features=[]"),
@@ -228,6 +230,8 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
         ("debug", True, FROM_DATASET),
         ("filelist", "files.txt", set()),
         ("chunk_size", 7, set()),
+        ("coffea_worker", 2, set()),
+        ("executor", "iterative", set()),
         ("nodes", 2, set()),
         ("rendezvous", "node0:29500", set()),
         ("workflow", "local", set()),
@@ -240,8 +244,9 @@ def test_every_parameter_changes_the_paths_that_it_should(parameter: str, value:
 
 def test_every_parameter_is_covered_above() -> None:
     covered = {"config", "set", "dataset_version", "training_version", "epochs", "batch_size", "label", "overlay"}
-    covered |= {"filelist", "debug", "chunk_size", "n_threads", "model_name", "nodes", "rendezvous", "workflow"}
-    covered |= {"Nbins", "weight_histo", "ylog", "test_dataset_version", "test_filelist"}
+    covered |= {"filelist", "debug", "chunk_size", "coffea_worker", "executor", "dask_scheduler", "loss_weighting"}
+    covered |= {"test_dataset_version", "test_filelist", "n_threads", "model_name", "nodes", "rendezvous", "workflow"}
+    covered |= {"Nbins", "weight_histo", "ylog"}
     own = {
         name
         for task in TASKS.values()
