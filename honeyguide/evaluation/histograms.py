@@ -15,17 +15,20 @@ import numpy as np
 
 from honeyguide.data.features import Feature
 from honeyguide.data.model_inputs import list_inputs, read_spec
-from honeyguide.errors import DataError
+from honeyguide.errors import ConfigError, DataError
 from honeyguide.evaluation.histogram_rows import (
     Floats,
     Key,
     Rows,
+    input_features,
     input_rows,
     input_sample,
     known_feature,
+    row_feature,
     store_features,
     store_rows,
     store_sample,
+    store_truths,
 )
 from honeyguide.evaluation.settings import HistogramSettings
 
@@ -59,8 +62,9 @@ class HistogramSet:
         edges: (collection, feature) to bin edges, (num_bins + 1,).
         axis_labels: (collection, feature) to the label of the axis, with the unit.
         categories: (collection, feature) to the names of the bins, empty where they are numbers.
-        samples: Sample to what is known of it: process, generator, label, signal.
-        histograms: Sample to (collection, feature) to its histogram.
+        samples: Sample to what is known of it: process, generator, label, signal. Or truth to the same: its label is
+            background, all else is None.
+        histograms: Sample or truth to (collection, feature) to its histogram.
     """
 
     edges: dict[Key, Floats]
@@ -73,7 +77,7 @@ class HistogramSet:
 def fill_histograms(
     shards: Mapping[str, Sequence[Path]], folder: Path, *, settings: HistogramSettings, num_events: int = 16384
 ) -> HistogramSet:
-    """Returns histograms of all samples' features; writes ``histograms.h5`` and ``histograms.json`` to ``folder``.
+    """Returns histograms of features per sample or truth; writes ``histograms.h5``, ``histograms.json`` to ``folder``.
 
     Two passes: the axes come from the first ``settings.range_events`` events of every sample, then all events are
     filled, so all samples share one binning, and nothing is lost to under- and overflow. An entry of a jet or a
@@ -86,13 +90,17 @@ def fill_histograms(
         num_events: Events in memory at a time.
 
     Raises:
-        ConfigError: A feature of the settings is not in the store.
-        DataError: A sample has no events, or no finite value of a feature.
+        ConfigError: A feature of the settings is not in the store; events have no truth, and the settings ask for it.
+        DataError: A sample has no files; no sample has a finite value of a feature that the settings name.
     """
     samples = {name: store_sample(name, paths) for name, paths in shards.items()}
     keys = store_features(next(iter(shards.values()))[0], settings)
-    features = {key: known_feature(key) for key in keys}
-    result = _fill_set(lambda name: store_rows(shards[name], keys, num_events), samples, features, settings)
+    truths = store_truths(shards)
+    features = {key: row_feature(key) if truths else known_feature(key) for key in keys}
+    groups = _truths_to_fill(truths, settings)
+    result = _fill_set(
+        lambda name: store_rows(shards[name], keys, num_events, truths=groups), samples, features, settings, groups
+    )
     write_histograms(result, folder)
     return result
 
@@ -101,6 +109,8 @@ def fill_input_histograms(
     inputs: Path, split: str, folder: Path, *, settings: HistogramSettings, num_events: int = 16384
 ) -> HistogramSet:
     """Returns histograms of the scaled columns that a model sees, of all samples of a split; writes the same files.
+
+    Of rows these are their own columns and those of every set, and the number of objects of every set.
 
     Args:
         inputs: Folder of PreprocessTask.
@@ -116,11 +126,13 @@ def fill_input_histograms(
     if not paths:
         raise DataError(f"no sample has events in the split '{split}'", where=inputs)
     samples = {name: input_sample(path, spec) for name, path in paths.items()}
-    # scaled columns have neither the unit nor the range of their feature
-    named = [("objects", column.name) for column in spec.columns]
-    named += [("event", column.name) for column in spec.event_columns]
-    features = {key: Feature(key[1], f"scaled {key[1]}") for key in named}
-    result = _fill_set(lambda name: input_rows(paths[name], spec, num_events), samples, features, settings)
+    result = _fill_set(
+        lambda name: input_rows(paths[name], spec, num_events),
+        samples,
+        input_features(spec),
+        settings,
+        _truths_to_fill(spec.truths, settings),
+    )
     write_histograms(result, folder)
     return result
 
@@ -179,24 +191,43 @@ class _Extent:
     integer: bool
 
 
+def _truths_to_fill(truths: Sequence[str], settings: HistogramSettings) -> tuple[str, ...]:
+    """Returns the truths that have histograms of their own; empty where samples have."""
+    if settings.by == "truth" and not truths:
+        raise ConfigError("these events have no truths", where="histograms.by", got="truth", allowed="sample")
+    return () if settings.by == "sample" else tuple(truths)
+
+
 def _fill_set(
     source: Callable[[str], Iterator[Rows]],
     samples: dict[str, dict[str, Any]],
     features: Mapping[Key, Feature] | Mapping[Key, Feature | None],
     settings: HistogramSettings,
+    truths: Sequence[str],
 ) -> HistogramSet:
     """Returns the filled histograms; ``source`` gives the rows of a sample, and is asked twice."""
     extents = [_extents(source(name), settings) for name in samples]
     axes = {
-        key: _axis(key, feature, [extent[key] for extent in extents if key in extent], settings.num_bins)
+        key: _axis(key, feature, [extent[key] for extent in extents if key in extent], settings)
         for key, feature in features.items()
     }
+    if truths:
+        fillers = {name: _Filler(axes) for name in truths}
+        for rows in (rows for name in samples for rows in source(name)):
+            for code, filler in enumerate(fillers.values()):
+                filler.fill(rows, of=code)
+    else:
+        fillers = {name: _Filler(axes) for name in samples}
+        for name, filler in fillers.items():
+            for rows in source(name):
+                filler.fill(rows)
+    unknown = {"process": None, "generator": None, "label": "background", "signal": None}
     return HistogramSet(
         edges={key: np.asarray(axis.edges) for key, axis in axes.items()},
         axis_labels={key: f.axis_label if f else ": ".join(key) for key, f in features.items()},
         categories={key: f.categories if f else () for key, f in features.items()},
-        samples=samples,
-        histograms={name: _fill(source(name), axes) for name in samples},
+        samples={name: dict(unknown) for name in truths} if truths else samples,
+        histograms={name: filler.result() for name, filler in fillers.items()},
     )
 
 
@@ -220,8 +251,11 @@ def _extents(blocks: Iterable[Rows], settings: HistogramSettings) -> dict[Key, _
     return extents
 
 
-def _axis(key: Key, feature: Feature | None, extents: Sequence[_Extent], num_bins: int) -> bh.axis.Axis:
+def _axis(key: Key, feature: Feature | None, extents: Sequence[_Extent], settings: HistogramSettings) -> bh.axis.Axis:
     """Returns the common axis: angles whole, categories and integers one bin each, all else central quantiles."""
+    num_bins = settings.num_bins
+    if not extents and not settings.features:  # a collection may have no objects: its histograms are empty
+        return bh.axis.Regular(num_bins, 0, 1)
     if not extents:
         raise DataError(f"no sample has a finite value of {key[0]}.{key[1]}", hint="leave it out of the features")
     if feature is not None and feature.categories:
@@ -237,25 +271,35 @@ def _axis(key: Key, feature: Feature | None, extents: Sequence[_Extent], num_bin
     return bh.axis.Regular(num_bins, low, high + 1e-3 * (high - low) / num_bins)
 
 
-def _fill(blocks: Iterable[Rows], axes: Mapping[Key, bh.axis.Axis]) -> dict[Key, FeatureHistogram]:
-    weighted = {key: bh.Histogram(axis, storage=bh.storage.Weight()) for key, axis in axes.items()}
-    counts = {key: bh.Histogram(axis, storage=bh.storage.Int64()) for key, axis in axes.items()}
-    nan = dict.fromkeys(axes, 0)
-    for block in blocks:
-        for key in axes:
-            values, event = block.values[key]
+class _Filler:
+    """Fills the histograms of one sample or truth."""
+
+    def __init__(self, axes: Mapping[Key, bh.axis.Axis]) -> None:
+        self._weighted = {key: bh.Histogram(axis, storage=bh.storage.Weight()) for key, axis in axes.items()}
+        self._counts = {key: bh.Histogram(axis, storage=bh.storage.Int64()) for key, axis in axes.items()}
+        self._nan = dict.fromkeys(axes, 0)
+
+    def fill(self, rows: Rows, *, of: int | None = None) -> None:
+        """Fills in a block of events, all of them or those of the truth with the code ``of``."""
+        chosen = None if of is None or rows.truth is None else rows.truth == of
+        for key in self._nan:
+            values, event = rows.values[key]
             missing = np.isnan(values)
-            nan[key] += int(missing.sum())
-            if missing.any():  # the library would count them as overflow
-                values, event = values[~missing], event[~missing]
-            weighted[key].fill(values, weight=block.weight[event])
-            counts[key].fill(values)
-    return {
-        key: FeatureHistogram(
-            np.asarray(counts[key].values(flow=True), np.float64),
-            np.asarray(weighted[key].values(flow=True)),
-            np.asarray(weighted[key].variances(flow=True)),
-            nan[key],
-        )
-        for key in axes
-    }
+            used = ~missing if chosen is None else chosen[event] & ~missing
+            self._nan[key] += int(missing.sum() if chosen is None else (missing & chosen[event]).sum())
+            if not used.all():  # the library would count NaN as overflow
+                values, event = values[used], event[used]
+            self._weighted[key].fill(values, weight=rows.weight[event])
+            self._counts[key].fill(values)
+
+    def result(self) -> dict[Key, FeatureHistogram]:
+        """Returns the histograms."""
+        return {
+            key: FeatureHistogram(
+                np.asarray(self._counts[key].values(flow=True), np.float64),
+                np.asarray(self._weighted[key].values(flow=True)),
+                np.asarray(self._weighted[key].variances(flow=True)),
+                nan,
+            )
+            for key, nan in self._nan.items()
+        }

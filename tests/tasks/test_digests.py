@@ -227,6 +227,9 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
         ("epochs", 99, FROM_TRAINING),
         ("batch_size", 99, FROM_TRAINING),
         ("label", "mine", {"ROCCurveTask"}),
+        ("Nbins", 20, HISTOGRAMS),
+        ("weight_histo", False, HISTOGRAMS),
+        ("ylog", False, HISTOGRAMS),
         ("overlay", "other: training.epochs=3", {"ROCCurveTask"}),
         ("loss_weighting", True, FROM_TRAINING),
         ("n_threads", 2, set()),
@@ -249,6 +252,7 @@ def test_every_parameter_is_covered_above() -> None:
     covered = {"config", "set", "dataset_version", "training_version", "epochs", "batch_size", "label", "overlay"}
     covered |= {"filelist", "debug", "chunk_size", "coffea_worker", "executor", "dask_scheduler", "loss_weighting"}
     covered |= {"test_dataset_version", "test_filelist", "n_threads", "model_name", "nodes", "rendezvous", "workflow"}
+    covered |= {"Nbins", "weight_histo", "ylog"}
     own = {
         name
         for task in TASKS.values()
