@@ -32,7 +32,7 @@ _TRUTHS = ("b", "c", "light")
 _SETS = {"cpf": (25, 16), "npf": (25, 8), "sv": (5, 12)}  # objects and features, of DeepJet
 _OWN = 15
 _MEAN_OBJECTS = {"cpf": 12, "npf": 10, "sv": 0.7}
-_ROWS = 40_000
+_ROWS = 120_000
 _FILE_ROWS = 10_000
 _BATCH = 1024
 _STEPS = 2
@@ -43,7 +43,7 @@ def measure(scale: float = 1.0) -> list[dict[str, Any]]:
     """Returns rows of the table: streams beside a step of DeepJet, and preprocessing of 1x and 10x data.
 
     Args:
-        scale: 1 is 40,000 rows for the streams, and 4,000 and 40,000 for the preprocessing.
+        scale: 1 is 120,000 rows for the streams, and 12,000 and 120,000 for the preprocessing.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
