@@ -124,8 +124,10 @@ class PreprocessTestTask(TestDatasetParameters):
     def run(self) -> None:
         """Writes the model inputs."""
         from honeyguide.preprocess.pipeline import preprocess
+        from honeyguide.preprocess.row_store import check_no_shared_files
 
         required = self.requires()
+        check_no_shared_files(required["test"].shards(), required["training"].shards())
         with self.write_output() as folder:
             preprocess(
                 required["test"].shards(),

@@ -45,6 +45,8 @@ class Summary:
 
 def section(context: Context) -> Section:
     """Returns the distributions of all scores of the test events."""
+    if context.model.classes:
+        return not_made("scores", TITLE, "this model is a classifier: it has probabilities of classes.")
     if not context.sources.scores:
         return not_made("scores", TITLE, "there are no scores of this training.")
     events = read_events(context.sources.scores, RocSettings())

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from honeyguide.diagnostics import (
     activations,
+    classes,
     latent,
     profile,
     projections,
@@ -28,6 +29,7 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     sigma.section,
     reconstruction.section,
     scores.section,
+    classes.section,
     signal_points.section,
     activations.section,
     resources.section,

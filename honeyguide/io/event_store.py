@@ -22,7 +22,7 @@ try:
 except ImportError:  # the filter of h5py itself is slower but always there
     _COMPRESSION: dict[str, Any] = {"compression": "lzf"}
 else:
-    _COMPRESSION = dict(hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.SHUFFLE))
+    _COMPRESSION = dict(hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.BITSHUFFLE))
 
 SCHEMA_VERSION = 1
 CHUNK_ROWS = 16384

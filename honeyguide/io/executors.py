@@ -59,16 +59,13 @@ class _Guarded(Generic[Item]):
 def _executor(settings: ReaderSettings) -> Iterator[Any]:
     from coffea import processor
 
-    kind = settings.executor
-    if kind == "auto":
-        kind = "futures" if settings.workers > 1 else "iterative"
-    if kind == "iterative":
+    if not settings.parallel:
         yield processor.IterativeExecutor(status=False)
-    elif kind == "futures":
-        yield processor.FuturesExecutor(workers=settings.workers, status=False)
-    else:
+    elif settings.executor == "dask":
         with _client(str(settings.scheduler)) as client:
             yield processor.DaskExecutor(client=client, status=False)
+    else:
+        yield processor.FuturesExecutor(workers=settings.workers, status=False)
 
 
 def _client(address: str) -> Any:

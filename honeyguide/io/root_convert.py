@@ -26,14 +26,14 @@ class RootPiece:
         source: The file.
         identity: What the shard says of the file, its name and hash among it.
         id_key: High bits of the ids.
-        entries: The first entry and the one after the last; None where the file could not be opened.
+        ranges: Ranges of entries, as :class:`RootFile` reads them; empty where the file could not be opened.
     """
 
     index: int
     source: RootSource
     identity: Mapping[str, Any]
     id_key: int
-    entries: tuple[int, int] | None
+    ranges: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class PieceWriter:
     def __call__(self, piece: RootPiece) -> RootFile:
         """Returns the counts of a piece, after writing its shard."""
         file = RootFile(
-            piece.source, self.settings, process=self.sample.process, id_key=piece.id_key, entries=piece.entries
+            piece.source, self.settings, process=self.sample.process, id_key=piece.id_key, ranges=piece.ranges
         )
         truths = self.settings.truths.names if self.settings.truths else ()
         shard, num_blocks = self.shard(piece), 0
@@ -80,44 +80,39 @@ def convert_root(
         ConfigError: There is nobody to work on them.
         DataError: As of :class:`RootFile`.
     """
-    counted = run(list(sources), _Counter(writer.settings.tree), settings, writer.folder)
-    pieces = list(_pieces(sources, counted, settings))
+    ranges = run(list(sources), _Cutter(writer.settings, settings.chunk_size), settings, writer.folder)
+    pieces = list(_pieces(sources, ranges, settings))
     counts = run(pieces, writer, settings, writer.folder)
     return list(_files(pieces, counts, writer))
 
 
 @dataclass(frozen=True)
-class _Counter:
-    """Counts the entries of a file; None where it is damaged: who reads it says what to do about it."""
+class _Cutter:
+    """Cuts a file into ranges of entries; none where it is damaged: who reads it says what to do about it."""
 
-    tree: str
+    settings: RootReaderSettings
+    chunk_size: int
 
-    def __call__(self, source: RootSource) -> int | None:
+    def __call__(self, source: RootSource) -> list[tuple[int, int]]:
         try:
-            with RootTree(source, self.tree) as tree:
-                return tree.num_entries
+            with RootTree(source, self.settings.tree) as tree:
+                return tree.ranges(self.settings.branches, self.chunk_size)
         except UnreadableFileError:
-            return None
+            return []
 
 
 def _pieces(
     sources: Mapping[RootSource, tuple[int, Mapping[str, Any]]],
-    counted: Sequence[int | None],
+    ranges: Sequence[list[tuple[int, int]]],
     settings: ReaderSettings,
 ) -> Iterator[RootPiece]:
+    """Yields what is to be done: by one process file by file, by several range by range; the rows are the same."""
     index = 0
-    for (source, (id_key, identity)), num_entries in zip(sources.items(), counted, strict=True):
-        ranges = _ranges(num_entries, settings.chunk_size)
-        for entries in ranges[: 1 if settings.debug else None]:
-            yield RootPiece(index, source, identity, id_key, entries)
+    for (source, (id_key, identity)), found in zip(sources.items(), ranges, strict=True):
+        wanted = found[:1] if settings.debug else found
+        for part in zip(wanted) if settings.parallel and wanted else [tuple(wanted)]:
+            yield RootPiece(index, source, identity, id_key, part)
             index += 1
-
-
-def _ranges(num_entries: int | None, size: int) -> list[tuple[int, int] | None]:
-    """Returns the entries of each piece of a file; a file has one piece at least."""
-    if num_entries is None:
-        return [None]
-    return [(start, min(start + size, num_entries)) for start in range(0, max(num_entries, 1), size)]
 
 
 def _files(pieces: Sequence[RootPiece], counts: Sequence[RootFile], writer: PieceWriter) -> Iterator[RootFile]:

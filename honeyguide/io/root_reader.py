@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from honeyguide.data.events import ROW_BITS, EventBlock
@@ -27,7 +28,8 @@ class RootFile:
         settings: How it is read.
         process: The process of its events.
         id_key: High bits of the ids: id = (id_key << ROW_BITS) | index of the row among all rows that are read.
-        entries: The first entry that is read and the one after the last; by default all of the file.
+        ranges: What is read, one after the other: the first entry of each range and the one after its last. By default
+            all of the file, and then the tolerance is checked at its end.
         num_entries: Entries that should be read; 0 if the file could not be opened to tell.
         num_entries_read: Entries that were read.
         num_rows: Rows that were read.
@@ -42,7 +44,7 @@ class RootFile:
     settings: RootReaderSettings
     process: str = ""
     id_key: int = 0
-    entries: tuple[int, int] | None = None
+    ranges: Sequence[tuple[int, int]] | None = None
     num_entries: int = 0
     num_entries_read: int = 0
     num_rows: int = 0
@@ -75,10 +77,11 @@ class RootFile:
         names = self.settings.branches
         try:
             with RootTree(self.source, self.settings.tree) as tree:
-                start, stop = self.entries or (0, tree.num_entries)
-                self.num_entries = stop - start
+                ranges = self.ranges or [(0, tree.num_entries)]
+                self.num_entries = sum(stop - start for start, stop in ranges)
                 builder = RowBuilder(self.settings, where=f"{self.source}, {tree.name}", id_key=self.id_key)
-                for first_entry, arrays in tree.iter_blocks(names, self.settings.block_bytes, (start, stop)):
+                blocks = (tree.iter_blocks(names, self.settings.block_bytes, entries) for entries in ranges)
+                for first_entry, arrays in chain.from_iterable(blocks):
                     num_entries = len(arrays[names[0]])
                     rows = builder.build(
                         arrays, first_entry=first_entry, first_row=self.num_rows, num_entries=num_entries
@@ -89,7 +92,7 @@ class RootFile:
             if self.settings.unreadable == "error":
                 raise
             self.unreadable = f"{error.details['where']}: {error.details['got']}"
-        if self.entries is None:
+        if self.ranges is None:
             self.check()
 
     def _reset(self) -> None:

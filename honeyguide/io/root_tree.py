@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import difflib
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -108,11 +110,34 @@ class RootTree:
         if first != stop:  # branches may be shorter than their tree
             raise self._unreadable(f"{first} of {self.num_entries} entries")
 
-    def _tree_blocks(self, names: Sequence[str], block_bytes: int, start: int, stop: int) -> Iterator[Any]:
+    def ranges(self, names: Sequence[str], size: int) -> list[tuple[int, int]]:
+        """Returns consecutive ranges of about ``size`` entries, in whole baskets or clusters where these are smaller.
+
+        A basket that two ranges share is uncompressed twice. There is one range at least.
+        """
+        self.check_branches(names)
+        with self._reading():
+            if self._is_ntuple:
+                ends = self._cluster_ends(self.num_entries)
+            else:
+                chosen = {id(branch) for branch in self._branches(names)}
+                ends = self._tree.common_entry_offsets(filter_branch=lambda branch: id(branch) in chosen)
+        edges = [0]
+        while edges[-1] < self.num_entries:
+            place = bisect.bisect_right(ends, edges[-1] + size)
+            whole = ends[place - 1] if place else 0
+            edges.append(whole if whole > edges[-1] else min(edges[-1] + size, self.num_entries))
+        return list(pairwise(edges)) or [(0, 0)]
+
+    def _branches(self, names: Sequence[str]) -> list[Any]:
         wanted = set(names)
-        branches = {branch.name: branch for branch in self._tree.itervalues(recursive=True) if branch.name in wanted}
-        size = sum(branch.uncompressed_bytes for branch in branches.values()) / self.num_entries
-        chosen = {id(branch) for branch in branches.values()}
+        found = {branch.name: branch for branch in self._tree.itervalues(recursive=True) if branch.name in wanted}
+        return list(found.values())
+
+    def _tree_blocks(self, names: Sequence[str], block_bytes: int, start: int, stop: int) -> Iterator[Any]:
+        branches = self._branches(names)
+        size = sum(branch.uncompressed_bytes for branch in branches) / self.num_entries
+        chosen = {id(branch) for branch in branches}
         yield from self._tree.iterate(
             filter_branch=lambda branch: id(branch) in chosen,
             entry_start=start,

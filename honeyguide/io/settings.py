@@ -38,6 +38,11 @@ class ReaderSettings(Settings):
         description="Address of the scheduler for ``dask``, e.g. ``tcp://host:8786``; its workers see the same files.",
     )
 
+    @property
+    def parallel(self) -> bool:
+        """Whether several processes read ROOT files."""
+        return self.executor in ("futures", "dask") or (self.executor == "auto" and self.workers > 1)
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if (self.format == "root") != (self.root is not None):

@@ -82,12 +82,12 @@ def test_command_writes_an_experiment_that_loads(
 
 
 def test_first_process_in_the_path_takes_a_file() -> None:
-    from honeyguide.io.root_sources import assign_processes
+    from honeyguide.io.root_sources import assign_samples
 
     dataset, _, _ = translate(old(processes=["TT", "TTto4Q", "QCD"]), "x")
     matches = {name: sample["match"] for name, sample in dataset["samples"].items()}
     files = ["root://host//store/TTto4Q/1.root", "root://host//QCD/2.root"]
-    assert assign_processes(files, {name: matches[name] for name in ("TT", "QCD")}) == dict(
+    assert assign_samples(files, {name: matches[name] for name in ("TT", "QCD")}) == dict(
         zip(files, ("TT", "QCD"), strict=True)
     )
 
