@@ -51,6 +51,7 @@ class DatasetConstructorTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore
 
         law run DatasetConstructorTask --config quickstart
         law run DatasetConstructorTask --config bead_sample --set dataset.reader.tolerance=0.01
+        law run DatasetConstructorTask --config nanoaod_v15 --filelist files.txt --coffea-worker 4
 
     Output: ``events*.h5`` of each branch: events, or jets, with their collections; ids, weights, truth; counts of what
     was read, selected and rejected, with reasons, which the manifest has by file, process and truth, too. A malformed

@@ -10,6 +10,8 @@ import h5py
 import numpy as np
 import pytest
 import uproot
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from tests.law_command import Law
 
@@ -148,8 +150,28 @@ def test_version_without_a_filelist_and_file_without_a_process_are_errors(tutori
 def test_tagger_learns_from_simulated_jets(jets: Law) -> None:
     run = ("--version", "v1", "--config", "jets.yaml", "--epochs", "6")
     succeeded(jets, "workflows.taggers.DeepJetRun", *run, *SMALL)
-    curves = json.loads((output(jets, "ROCCurveTask") / "roc.json").read_text())
-    print(curves)
-    points = json.loads((output(jets, "WorkingPointTask") / "working_points.json").read_text())
-    print(points)
-    raise AssertionError
+    heavy, discriminator = discriminator_of(jets)
+    (curve,) = json.loads((output(jets, "ROCCurveTask") / "roc.json").read_text())["curves"]
+    assert curve["num_signal"] == heavy.sum()
+    assert curve["auc"]["value"] == pytest.approx(roc_auc_score(heavy, discriminator), abs=1e-6)
+    # one track's impact parameter finds b jets, and so better be exceeded after an epoch of anything
+    assert curve["auc"]["value"] > 0.85
+    (seed,) = json.loads((output(jets, "WorkingPointTask") / "working_points.json").read_text())["seeds"]
+    (result,) = seed["results"]
+    loose = result["working_points"]["loose"]
+    passed = discriminator[~heavy] >= loose["thresholds"][0]
+    assert passed.mean() <= 0.1 < (passed.sum() + 1) / len(passed)  # one jet more would be too many
+    assert loose["mistag"][0] == pytest.approx(passed.mean())
+
+
+def discriminator_of(law: Law) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which jets are b jets, of b and light jets, and P(b) / (P(b) + P(light)), from the files of scores."""
+    found = []
+    for path in (law.store / "InferenceTask").glob("*/*/*/scores.h5"):
+        with h5py.File(path) as file:
+            truths = np.array(json.loads(file.attrs["truths"]))[file["truth"][:]]
+            p = {name: file[f"scores/prob_{name}"][:].astype(np.float64) for name in ("b", "uds", "g")}
+        found.append((truths, p["b"] / (p["b"] + p["uds"] + p["g"])))
+    truth, value = (np.concatenate(column) for column in zip(*found, strict=True))
+    is_b, is_light = truth == "b", np.isin(truth, ["uds", "g"])
+    return is_b[is_b | is_light], value[is_b | is_light]
