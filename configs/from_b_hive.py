@@ -35,6 +35,7 @@ _CLASSES = {
     "uds": ("u", "d", "s", "ud", "uds"),
     "g": ("g",),
 }
+_WINDOW = {"pt_min", "pt_max", "eta_min", "eta_max"}
 _NUMPY = re.compile(r"\b(np|ak|numpy|awkward)\.")
 
 
@@ -55,8 +56,8 @@ def translate(old: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dict[s
     for group, keys in _COLLECTIONS.items():
         known |= {*keys, f"{group}_custom_features", f"{keys[0]}_custom_features"}
     processes = [str(process) for process in old.get("processes", ["default"])]
-    for key in old:
-        if key not in known and key not in processes:
+    for key, value in old.items():
+        if key not in known and not (isinstance(value, Mapping) and set(value) <= _WINDOW):
             raise ConfigError("this key of b-hive is not known", where=name, got=key, allowed=", ".join(sorted(known)))
     for key in ("treename", "truths", "global_features"):
         if key not in old:

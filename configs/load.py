@@ -186,6 +186,9 @@ def _changes_family(below: dict[str, Any], own: dict[str, Any]) -> bool:
 
 
 def _validated(raw: dict[str, Any], path: Path, dataset_path: Path, overrides: tuple[str, ...]) -> ExperimentSettings:
+    named = dict(override.split("=", 1) for override in overrides)
+    # a preset by its name and another one by its key are an error, in the overrides alone too
+    models.expand({"family": named.get("model.family"), "preset": named.get("model.preset")})
     for override in sorted(overrides, key=lambda item: ".family=" not in item):  # a family first, then its keys
         _apply(raw, override)
     _complete(ExperimentSettings, raw)

@@ -204,8 +204,8 @@ class DatasetConstructorTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore
         }
 
     def shards(self) -> dict[str, list[Path]]:
-        """Returns the event-store shards of each sample; those of the branches that are complete."""
-        shards: dict[str, list[Path]] = {name: [] for name in self.sources()}
+        """Returns the event-store shards of each sample that has files; those of the branches that are complete."""
+        shards: dict[str, list[Path]] = {name: [] for name, found in self.sources().items() if found}
         for task in self.get_branch_tasks().values():
             shards[task.branch_data.sample] += sorted(task.output().folder.glob("events*.h5"))
         return shards

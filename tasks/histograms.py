@@ -4,23 +4,52 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import law
+import luigi
+
 from tasks.base import HoneyguideTask
 from tasks.dataset import DatasetConstructorTask
 from tasks.preprocessing import PreprocessTask
 
 
-class InputHistogrammerTask(HoneyguideTask):
-    """Fill histograms of every feature, per sample, with and without event weights.
+class HistogramParameters(HoneyguideTask):
+    """Parameters of the tasks of histograms; each is a short form of an override."""
 
-        law run InputHistogrammerTask --config quickstart
-        law run InputHistogrammerTask --config quickstart --set histograms.num_bins=80
-        law run InputHistogrammerTask --config quickstart --set histograms.source=test
-
-    Of the stored features, or of the scaled columns that the model sees. Output: ``histograms.h5``, one binning for all
-    samples, with under- and overflow and sums of squared weights.
-    """
+    Nbins = luigi.IntParameter(
+        default=law.NO_INT, description="short for --set histograms.num_bins=N; default: the config's"
+    )
+    weight_histo = luigi.BoolParameter(
+        default=True,
+        parsing=luigi.BoolParameter.EXPLICIT_PARSING,
+        description="draw weighted histograms; False is short for --set histograms.weighted=false; default: True",
+    )
+    ylog = luigi.BoolParameter(
+        default=True,
+        parsing=luigi.BoolParameter.EXPLICIT_PARSING,
+        description="logarithmic axis; False is short for --set histograms.log=false; default: True",
+    )
 
     sections: ClassVar[tuple[str, ...]] = ("dataset", "preprocess", "histograms")
+    flags: ClassVar[dict[str, tuple[str, Any]]] = {
+        **HoneyguideTask.flags,
+        "Nbins": ("histograms.num_bins", law.NO_INT),
+        "weight_histo": ("histograms.weighted", True),
+        "ylog": ("histograms.log", True),
+    }
+
+
+class InputHistogrammerTask(HistogramParameters):
+    """Fill histograms of every feature, per sample or per truth of the rows, with and without event weights.
+
+        law run InputHistogrammerTask --config quickstart
+        law run InputHistogrammerTask --config quickstart --Nbins 80
+        law run InputHistogrammerTask --config quickstart --set histograms.source=test
+        law run InputHistogrammerTask --config quickstart_tagging --set histograms.by=sample
+
+    Of the stored features, or of the scaled columns that the model sees. Output: ``histograms.h5``, one binning for all
+    samples and files, with under- and overflow and sums of squared weights.
+    """
+
     own_sections = ("histograms",)
     result_version = 1
 
@@ -42,22 +71,23 @@ class InputHistogrammerTask(HoneyguideTask):
         source, settings = self.requires(), self.experiment.settings.histograms
         with self.write_output() as folder:
             if isinstance(source, DatasetConstructorTask):
-                fill_histograms(source.shards(), folder, settings=settings)
+                shards = {name: paths for name, paths in source.shards().items() if paths}
+                fill_histograms(shards, folder, settings=settings)
             else:
                 fill_input_histograms(source.output().folder, settings.source, folder, settings=settings)
 
 
-class HistogramPlotterTask(HoneyguideTask):
-    """Draw the histograms of the inputs: a figure per feature, all samples on it.
+class HistogramPlotterTask(HistogramParameters):
+    """Draw the histograms of the inputs: a figure per feature, all samples or truths on it.
 
         law run HistogramPlotterTask --config quickstart
+        law run HistogramPlotterTask --config quickstart_tagging --ylog False
 
     Outputs: PNG and PDF per feature.
     """
 
-    sections: ClassVar[tuple[str, ...]] = InputHistogrammerTask.sections
     own_sections = ("histograms",)
-    result_version = 1
+    result_version = 2
 
     def requires(self) -> InputHistogrammerTask:
         """Returns the histograms."""

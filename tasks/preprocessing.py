@@ -21,7 +21,8 @@ class PreprocessTask(HoneyguideTask):
         law run PreprocessTask --config quickstart
         law run PreprocessTask --config quickstart --set preprocess.num_jets=2,preprocess.num_constituents=30
 
-    Outputs: ``<sample>/<split>.h5`` (memory-mapped arrays), ``spec.json`` (names, shapes, units) and ``scalers.json``.
+    Outputs: ``<sample>/<split>.h5`` (memory-mapped arrays), ``spec.json`` (names, shapes, units) and ``scalers.json``;
+    with ``preprocess.reweighting`` also ``reweighting.json`` and its figure.
     """
 
     sections: ClassVar[tuple[str, ...]] = ("dataset", "preprocess")
@@ -124,8 +125,10 @@ class PreprocessTestTask(TestDatasetParameters):
     def run(self) -> None:
         """Writes the model inputs."""
         from honeyguide.preprocess.pipeline import preprocess
+        from honeyguide.preprocess.row_store import check_no_shared_files
 
         required = self.requires()
+        check_no_shared_files(required["test"].shards(), required["training"].shards())
         with self.write_output() as folder:
             preprocess(
                 required["test"].shards(),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
+
+from honeyguide.data.input_spec import InputSpec
+from honeyguide.io.scores import ScoresWriter
 
 CLASSES = ("light", "b", "c")
 SHIFT = {"b": 2.0, "c": 1.0, "light": 0.0}
@@ -38,25 +39,29 @@ def write_tagger_scores(folder: Path, *, sizes: Mapping[str, int], seed: int = 0
     size = len(names)
     truths = options.get("truths", ("b", "c", "light"))
     p = options.get("probabilities", planted_probabilities(names, gain=options.get("gain", 1.0), seed=seed))
-    columns = {
+    spec = InputSpec(
+        level="row",
+        shape=(0,),
+        columns=(),
+        processes=(options.get("process", "ttbar"),),
+        generators=("g",),
+        truths=tuple(truths),
+    )
+    known = {
         "event_id": np.arange(size) + (seed << 24),
-        "weight": np.broadcast_to(options.get("weight", 1.0), size).astype(float),
-        "label": np.zeros(size, np.int8),
-        "process": np.zeros(size, np.int16),
-        "generator": np.zeros(size, np.int16),
-        "signal_point": np.full(size, -1, np.int16),
-        "truth": np.array([truths.index(name) for name in names], np.int16),
-        "pt": np.exp(rng.uniform(np.log(20), np.log(500), size)).astype(np.float32),
-        "eta": rng.uniform(-2.5, 2.5, size).astype(np.float32),
-        "latent": np.zeros((size, 0), np.float32),
-        "scores/total": p[:, 0].astype(np.float32),
-        **{f"scores/prob_{name}": p[:, i].astype(np.float32) for i, name in enumerate(CLASSES)},
+        "weight": np.broadcast_to(options.get("weight", 1.0), size),
+        "label": np.zeros(size),
+        "process": np.zeros(size),
+        "generator": np.zeros(size),
+        "signal_point": np.full(size, -1),
+        "truth": np.array([truths.index(name) for name in names]),
+        "pt": np.exp(rng.uniform(np.log(20), np.log(500), size)),
+        "eta": rng.uniform(-2.5, 2.5, size),
     }
+    scores = {f"prob_{name}": p[:, i] for i, name in enumerate(CLASSES)}
     folder.mkdir(parents=True)
-    with h5py.File(folder / "scores.h5", "w") as file:
-        for name, column in columns.items():
-            file[name] = column
-        tables = {"processes": [options.get("process", "ttbar")], "generators": ["g"], "signal_points": []}
-        tables |= {"truths": list(truths), "classes": list(CLASSES)}
-        file.attrs.update(schema_version=1, **{name: json.dumps(table) for name, table in tables.items()})
+    with ScoresWriter(
+        folder, num_events=size, score_names=list(scores), latent_dim=0, spec=spec, classes=CLASSES, root=False
+    ) as writer:
+        writer.append(known, scores, np.zeros((size, 0)))
     return folder / "scores.h5"

@@ -17,6 +17,8 @@ from honeyguide.diagnostics.context import Context
 from honeyguide.diagnostics.inspected import Events
 from honeyguide.diagnostics.latent import finite_rows
 from honeyguide.diagnostics.section import Plot, Section, Table, not_made
+from honeyguide.nn.edge_convolution import EdgeConvolution
+from honeyguide.nn.masked import MaskedLSTM, ObjectLayers
 from honeyguide.nn.model import Model
 from honeyguide.plotting.activations import Panel, activation_figure
 from honeyguide.plotting.style import slug
@@ -24,6 +26,8 @@ from honeyguide.plotting.style import slug
 Floats = NDArray[np.float64]
 CONSTANT = 1e-6  # of the largest output of the layer: a unit that varies less is dead
 TITLE = "Activation maps"
+WHOLE = (ObjectLayers, MaskedLSTM, EdgeConvolution)
+"""Modules that are looked at from outside: inside of them a row is an object or an edge of any event."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,7 @@ def section(context: Context) -> Section:
     """Returns the activation maps of the test events' generators and signal points; those with NaN are left out."""
     events = context.inspected.events
     shown = events.in_split("test") & finite_rows(context.inspected.trained)
-    groups = {
-        name: chosen
-        for name, rows in {**events.generators(), **events.signals()}.items()
-        if (chosen := rows & shown).any()
-    }
+    groups = {name: chosen for name, rows in events.groups_and_signals().items() if (chosen := rows & shown).any()}
     if not groups:
         return not_made("activations", TITLE, "there are no test events with finite latents.")
     layers = map_activations(
@@ -77,7 +77,11 @@ def section(context: Context) -> Section:
     units = sum(len(layer.deviation) for layer in layers)
     text = (
         f"Mean output of {units} units in {len(layers)} layers, in evaluation mode. A unit whose mean differs between "
-        "generators sees the generator; one that differs for a signal sees the signal."
+    )
+    text += (
+        "truths helps to tell them apart."
+        if events.grouping == "truth"
+        else "generators sees the generator; one that differs for a signal sees the signal."
     )
     data = {
         layer.name: {
@@ -111,8 +115,9 @@ def map_activations(
 ) -> list[Layer]:
     """Returns the mean output of every unit of every layer for each group of events, layers in the order of use.
 
-    Layers are the modules without modules inside, whatever the family. The units of a layer are its channels: the
-    second axis of an image (batch, channel, row, column), the last of anything else; other axes are averaged over.
+    Layers are the modules without modules inside, whatever the family, and those of :data:`WHOLE`. The units of a layer
+    are its channels: the second axis of an image (batch, channel, row, column), the last of anything else; other axes
+    are averaged over.
 
     Args:
         model: In evaluation mode.
@@ -168,7 +173,7 @@ class _Sums:
 
 @contextlib.contextmanager
 def _hooks(model: nn.Module, sums: dict[str, _Sums], member: Tensor) -> Iterator[None]:
-    """Listens to every module without modules inside while the block runs."""
+    """Listens to every layer while the block runs."""
     handles = []
 
     def listen(name: str, module: nn.Module) -> None:
@@ -179,8 +184,13 @@ def _hooks(model: nn.Module, sums: dict[str, _Sums], member: Tensor) -> Iterator
 
         handles.append(module.register_forward_hook(hook))
 
+    inside: tuple[str, ...] = ()
     for name, module in model.named_modules():
-        if name and not any(True for _ in module.children()):
+        if name.startswith(inside):
+            continue
+        if isinstance(module, WHOLE):
+            inside = (*inside, f"{name}.")
+        if isinstance(module, WHOLE) or (name and not any(True for _ in module.children())):
             listen(name, module)
     try:
         yield

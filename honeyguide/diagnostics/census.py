@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from honeyguide.data.input_spec import InputSpec
+from honeyguide.data.input_spec import Column, InputSpec
 from honeyguide.data.model_inputs import ModelInputs, list_inputs
 from honeyguide.data.splits import SPLITS
 from honeyguide.data.streams import drop_pages
@@ -20,6 +20,31 @@ BLOCK_ROWS = 16384
 
 Floats = NDArray[np.float64]
 Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class ObjectTable:
+    """The objects of all events, or those of one set of all rows.
+
+    Attributes:
+        prefix: What comes before the names of its columns: the name of the set and a space, or nothing.
+        columns: Its columns.
+        features: (num_events, size, num_features).
+        mask: True where there is an object, (num_events, size).
+    """
+
+    prefix: str
+    columns: tuple[Column, ...]
+    features: NDArray[np.float32]
+    mask: NDArray[np.bool_]
+
+
+def object_tables(inputs: ModelInputs, spec: InputSpec) -> list[ObjectTable]:
+    """Returns the objects, or every set of rows."""
+    if spec.level != "row":
+        return [ObjectTable("", spec.columns, inputs.objects, inputs.mask)]
+    arrays = [(item, inputs.sets[item.name]) for item in spec.sets]
+    return [ObjectTable(f"{item.name} ", item.columns, found.features, found.mask) for item, found in arrays]
 
 
 @dataclass
@@ -81,12 +106,23 @@ def constant_columns(census: Mapping[Key, Census], names: tuple[str, ...]) -> tu
 
 
 def column_names(spec: InputSpec) -> tuple[str, ...]:
-    """Returns the names of the columns of the objects, then those of the event."""
-    return (*(column.name for column in spec.columns), *(f"event {column.name}" for column in spec.event_columns))
+    """Returns the names of the columns of the objects (of each set), then those of the event."""
+    of_sets = (f"{item.name} {column.name}" for item in spec.sets for column in item.columns)
+    return (
+        *(column.name for column in spec.columns),
+        *of_sets,
+        *(f"event {column.name}" for column in spec.event_columns),
+    )
+
+
+def rare_columns(spec: InputSpec) -> frozenset[str]:
+    """Returns the names of the columns of categories of objects: one of them may be absent from all events."""
+    of_sets = {f"{s.name} {column.name}" for s in spec.sets for column in s.columns if column.kind == "category"}
+    return frozenset(of_sets | {column.name for column in spec.columns if column.kind == "category"})
 
 
 def _count(source: ModelInputs, spec: InputSpec) -> Census:
-    width = spec.num_features + spec.num_event_features
+    width = len(column_names(spec))
     census = Census(
         num_events=len(source),
         num_empty=0,
@@ -97,18 +133,24 @@ def _count(source: ModelInputs, spec: InputSpec) -> Census:
         num_infinite=np.zeros(width, dtype=np.int64),
         hashes=np.zeros(0, dtype=np.uint64),
     )
+    tables = object_tables(source, spec)
     hashes, num_objects = [], 0
     for start in range(0, len(source), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
-        objects, mask, event = source.objects[rows], source.mask[rows], source.event[rows]
-        _add_columns(census, slice(0, spec.num_features), objects[mask])
-        _add_columns(census, slice(spec.num_features, width), event)
-        filled = mask.any(1)
+        event, first = source.event[rows], 0
+        filled = np.zeros(len(event), dtype=np.bool_)
+        for table in tables:
+            mask = table.mask[rows]
+            _add_columns(census, slice(first, first + len(table.columns)), table.features[rows][mask])
+            first += len(table.columns)
+            filled |= mask.any(1)
+            num_objects += int(mask.sum())
+        _add_columns(census, slice(first, width), event)
         census.num_empty += int((~filled).sum())
-        num_objects += int(mask.sum())
-        hashes += list(_hashes(objects[filled], mask[filled], event[filled]))
+        parts = [part for table in tables for part in (table.features[rows][filled], table.mask[rows][filled])]
+        hashes += list(_hashes([*parts, event[filled]]))
         drop_pages(source)
-    census.padding = 1 - num_objects / max(source.mask.size, 1)
+    census.padding = 1 - num_objects / max(sum(table.mask.size for table in tables), 1)
     census.hashes = np.sort(np.array(hashes, dtype=np.uint64))
     return census
 
@@ -126,6 +168,6 @@ def _add_columns(census: Census, columns: slice, values: NDArray[np.float32]) ->
     census.high[columns] = np.maximum(census.high[columns], high)
 
 
-def _hashes(objects: NDArray[Any], mask: NDArray[Any], event: NDArray[Any]) -> Iterator[int]:
-    for parts in zip(objects, mask, event, strict=True):
+def _hashes(arrays: Sequence[NDArray[Any]]) -> Iterator[int]:
+    for parts in zip(*arrays, strict=True):
         yield xxhash.xxh64_intdigest(b"".join(part.tobytes() for part in parts))

@@ -31,7 +31,7 @@ class Context:
         device: Where to compute.
         metrics: Content of ``metrics.json``.
         inspected: A subsample of the events, and the model's view of them.
-        colours: Colour of every generator, process and signal point, by its name.
+        colours: Colour of every truth, generator, process and signal point, by its name.
     """
 
     sources: Sources
@@ -71,8 +71,8 @@ def make_context(
 
 
 def group_colours(spec: InputSpec) -> dict[str, str]:
-    """Returns a colour for every generator, signal point and process: the same in all figures of a page."""
-    first = [*spec.generators, *spec.signal_points]
+    """Returns a colour for every truth, generator, signal point and process: the same in all figures of a page."""
+    first = [*spec.truths, *spec.generators, *spec.signal_points]
     colours = {name: colour(7 + index) for index, name in enumerate(spec.processes)}  # 7 is grey
     return colours | {name: colour(index) for index, name in enumerate(first)}
 

@@ -12,6 +12,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold
 
+from honeyguide.diagnostics.census import ObjectTable, object_tables
 from honeyguide.diagnostics.inspected import Events
 
 NUM_FOLDS = 5
@@ -57,24 +58,31 @@ def event_features(events: Events) -> dict[str, Floats]:
     there are none: so for each column this is the value of the leading object, and the mean over the event's objects
     (of a category the mean alone, its share of the objects).
     """
-    inputs, spec = events.inputs, events.spec
-    mask = inputs.mask
-    count = mask.sum(1)
+    features: dict[str, Floats] = {}
+    for table in object_tables(events.inputs, events.spec):
+        features |= _table_features(table)
+    for index, column in enumerate(events.spec.event_columns):
+        features[f"event {column.name}"] = events.inputs.event[:, index].astype(np.float64)
+    for table in object_tables(events.inputs, events.spec):
+        if table.mask.shape[1] > 1:
+            features[f"{table.prefix}number of objects"] = table.mask.sum(1).astype(np.float64)
+    return features
+
+
+def _table_features(table: ObjectTable) -> dict[str, Floats]:
+    mask, values = table.mask, table.features
     features: dict[str, Floats] = {}
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = np.where(mask[:, :, None], inputs.objects, 0).sum(1, dtype=np.float64) / count[:, None]
-    leading = np.where(mask[:, :1], inputs.objects[:, 0], np.nan)
-    for index, column in enumerate(spec.columns):
-        if spec.num_objects == 1:
-            features[column.name] = leading[:, index].astype(np.float64)
+        means = np.where(mask[:, :, None], values, 0).sum(1, dtype=np.float64) / mask.sum(1)[:, None]
+    leading = np.where(mask[:, :1], values[:, 0], np.nan)
+    for index, column in enumerate(table.columns):
+        name = f"{table.prefix}{column.name}"
+        if mask.shape[1] == 1:
+            features[name] = leading[:, index].astype(np.float64)
             continue
         if column.kind != "category":
-            features[f"{column.name}, leading"] = leading[:, index].astype(np.float64)
-        features[f"{column.name}, mean"] = means[:, index]
-    for index, column in enumerate(spec.event_columns):
-        features[f"event {column.name}"] = inputs.event[:, index].astype(np.float64)
-    if spec.num_objects > 1:
-        features["number of objects"] = count.astype(np.float64)
+            features[f"{name}, leading"] = leading[:, index].astype(np.float64)
+        features[f"{name}, mean"] = means[:, index]
     return features
 
 

@@ -50,6 +50,21 @@ class Events:
         """Returns which events are of a sample."""
         return np.asarray(self.sample == self.samples.index(sample))
 
+    @property
+    def grouping(self) -> str:
+        """By what events are told apart: ``truth``, where they have one, else the ``generator`` of the background."""
+        return "generator" if self.inputs.truth is None else "truth"
+
+    def groups(self) -> dict[str, Bools]:
+        """Returns the events of each truth, where they have one, else what each generator has made."""
+        if self.inputs.truth is None:
+            return self.generators()
+        return self._named(self.spec.truths, self.inputs.truth, np.ones(len(self), dtype=np.bool_))
+
+    def groups_and_signals(self) -> dict[str, Bools]:
+        """Returns the groups, and the signal events of each signal point where groups are background alone."""
+        return self.groups() | (self.signals() if self.inputs.truth is None else {})
+
     def generators(self) -> dict[str, Bools]:
         """Returns which background events each generator has made."""
         return self._named(self.spec.generators, self.inputs.generator, self.inputs.label == 0)

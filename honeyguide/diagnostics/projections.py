@@ -47,7 +47,10 @@ class View:
 
 
 def section(context: Context) -> Section:
-    """Returns maps of all representations, coloured by generator (training events) and by process (test events)."""
+    """Returns maps of all representations, coloured by generator (training events) and by process (test events).
+
+    Events with a truth are coloured by that.
+    """
     inspected, settings = context.inspected, context.settings
     if inspected.trained["latent"].shape[1] < 2:
         return not_made(NAME, TITLE, "the latent space has one dimension.")
@@ -77,12 +80,16 @@ def section(context: Context) -> Section:
 
 
 def split_groups(events: Events) -> dict[str, Bools]:
-    """Returns the groups that are drawn evenly: every generator's training and test events, every signal point."""
+    """Returns the groups that are drawn evenly: every generator's training and test events, every signal point.
+
+    Of events with a truth, those of every truth.
+    """
     groups: dict[str, Bools] = {}
     for split in ("train", "test"):
         rows = events.in_split(split)
-        groups |= {f"{split} {name}": rows & of_group for name, of_group in events.generators().items()}
-    groups |= {f"test {name}": rows & events.in_split("test") for name, rows in events.signals().items()}
+        groups |= {f"{split} {name}": rows & of_group for name, of_group in events.groups().items()}
+    if events.grouping == "generator":
+        groups |= {f"test {name}": rows & events.in_split("test") for name, rows in events.signals().items()}
     return {name: rows for name, rows in groups.items() if rows.any()}
 
 
@@ -106,9 +113,11 @@ def _plots(
 ) -> Iterator[Plot]:
     events = context.inspected.events
     colourings = {
-        "train": ("generator", events.generators()),
+        "train": (events.grouping, events.groups()),
         "test": ("process", events.processes() | events.signals()),
     }
+    if events.grouping == "truth":
+        colourings["test"] = colourings["train"]
     trained = "untrained" if view.weights == "initial" else "trained"
     for split, (colouring, groups) in colourings.items():
         rows = {name: (of_group & events.in_split(split))[chosen] for name, of_group in groups.items()}

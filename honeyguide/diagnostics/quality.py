@@ -18,6 +18,8 @@ from honeyguide.diagnostics.census import (
     constant_columns,
     num_leaked,
     num_repeated,
+    object_tables,
+    rare_columns,
     take_census,
 )
 from honeyguide.diagnostics.context import Context
@@ -41,7 +43,7 @@ def section(context: Context) -> Section:
     features = event_features(events)
     found = {
         kind: _drift(features, pairs, seed=settings.seed, significance=settings.significance)
-        for kind, pairs in {"splits": split_pairs(events), "generators": generator_pairs(events)}.items()
+        for kind, pairs in {"splits": split_pairs(events), f"{events.grouping}s": group_pairs(events)}.items()
     }
     quantiles = _quantiles(events, names)
     data: dict[str, Any] = {
@@ -52,10 +54,16 @@ def section(context: Context) -> Section:
         "drift": {kind: [_drift_data(*item) for item in items] for kind, items in found.items()},
         "significance": settings.significance,
     }
-    plots = (*_drift_plots(found), *_worst_plot(context, features, found["generators"]))
+    plots = (*_drift_plots(found), *_worst_plot(context, features, found[f"{events.grouping}s"]))
     tables = (_samples_table(census), _columns_table(census, quantiles, names))
     return Section(
-        NAME, TITLE, _text(census, found), data, plots, tables, _warnings(census, events.spec, found["splits"])
+        NAME,
+        TITLE,
+        _text(census, found, events.grouping),
+        data,
+        plots,
+        tables,
+        _warnings(census, events.spec, found["splits"]),
     )
 
 
@@ -68,10 +76,10 @@ def split_pairs(events: Events) -> Iterator[tuple[tuple[str, Bools], tuple[str, 
             yield pair[0], (split, pair[1][1])
 
 
-def generator_pairs(events: Events) -> Iterator[tuple[tuple[str, Bools], tuple[str, Bools]]]:
-    """Yields every two generators with their background events that train."""
+def group_pairs(events: Events) -> Iterator[tuple[tuple[str, Bools], tuple[str, Bools]]]:
+    """Yields every two generators (truths, where there are any) with their events that train."""
     train = events.in_split("train")
-    groups = [(name, rows & train) for name, rows in events.generators().items()]
+    groups = [(name, rows & train) for name, rows in events.groups().items()]
     yield from combinations(groups, 2)
 
 
@@ -80,17 +88,17 @@ def _drift(features: Mapping[str, Any], pairs: Any, *, seed: int, significance: 
     return drifted([item for item in comparisons if item is not None], significance=significance)
 
 
-def _text(census: Mapping[Key, Census], found: Mapping[str, Found]) -> str:
+def _text(census: Mapping[Key, Census], found: Mapping[str, Found], grouping: str) -> str:
     total = sum(counted.num_events for counted in census.values())
     samples = len({sample for sample, _ in census})
     text = f"{total:,} events of {samples} samples. "
     if found["splits"]:
         differ = sum(rows.any() or told for _, rows, told in found["splits"])
         text += f"Of {len(found['splits'])} comparisons of training events with other splits, {differ} show a drift. "
-    if found["generators"]:
-        best = max((comparison for comparison, _, _ in found["generators"]), key=lambda item: item.auc)
+    if groups := found[f"{grouping}s"]:
+        best = max((comparison for comparison, _, _ in groups), key=lambda item: item.auc)
         text += (
-            f"The generators that differ most in their inputs are {best.first} and {best.second}: a classifier tells "
+            f"The {grouping}s that differ most in their inputs are {best.first} and {best.second}: a classifier tells "
             f"them apart with an AUC of {best.auc:.3f}."
         )
     return text
@@ -98,7 +106,7 @@ def _text(census: Mapping[Key, Census], found: Mapping[str, Found]) -> str:
 
 def _warnings(census: Mapping[Key, Census], spec: InputSpec, splits: Found) -> tuple[str, ...]:
     names, warnings = column_names(spec), []
-    rare = {column.name for column in spec.columns if column.kind == "category"}  # a category may be absent
+    rare = rare_columns(spec)
     for (sample, split), counted in census.items():
         bad = counted.num_nan + counted.num_infinite
         if bad.any():
@@ -143,26 +151,28 @@ def _drift_plots(found: Mapping[str, Found]) -> Iterator[Plot]:
     if areas:
         caption = (
             "Cross-validated area under the ROC curve of boosted trees that are trained to tell two groups apart, on "
-            "all features together. 0.5: they can't. Splits should be the same; generators need not be."
+            f"all features together. 0.5: they can't. Splits should be the same; {list(found)[-1]} need not be."
         )
         yield Plot(
             "drift_classifier", "Can a classifier tell groups apart?", caption, classifier_figure(areas, kinds=kinds)
         )
 
 
-def _worst_plot(context: Context, features: Mapping[str, NDArray[np.float64]], generators: Found) -> Iterator[Plot]:
-    """Yields the distributions of the feature in which generators differ most."""
-    distances = [(np.nanmax(item.distance), item) for item, _, _ in generators if np.isfinite(item.distance).any()]
+def _worst_plot(context: Context, features: Mapping[str, NDArray[np.float64]], found: Found) -> Iterator[Plot]:
+    """Yields the distributions of the feature in which generators (truths) differ most."""
+    distances = [(np.nanmax(item.distance), item) for item, _, _ in found if np.isfinite(item.distance).any()]
     if not distances:
         return
     _, worst = max(distances, key=lambda pair: pair[0])
     name = worst.features[int(np.nanargmax(worst.distance))]
     events = context.inspected.events
     train = events.in_split("train")
-    groups = {generator: features[name][rows & train] for generator, rows in events.generators().items()}
+    groups = {group: features[name][rows & train] for group, rows in events.groups().items()}
     figure = histogram_figure(groups, axis=f"{name} (scaled)", colours=context.colours, title="training events")
-    caption = f"The feature with the largest distance between two generators ({worst.first} and {worst.second})."
-    yield Plot("drift_worst_feature", f"Where generators differ most: {name}", caption, figure)
+    caption = (
+        f"The feature with the largest distance between two {events.grouping}s ({worst.first} and {worst.second})."
+    )
+    yield Plot("drift_worst_feature", f"Where {events.grouping}s differ most: {name}", caption, figure)
 
 
 def _pair_name(comparison: Comparison) -> str:
@@ -198,14 +208,14 @@ def _finite(value: float) -> float | None:
 
 def _quantiles(events: Events, names: tuple[str, ...]) -> dict[str, dict[str, list[float | None]]]:
     """Returns the quantiles of every column in every split, of the events that are looked at."""
-    inputs, width = events.inputs, events.spec.num_features
+    tables, event = object_tables(events.inputs, events.spec), events.inputs.event
     result: dict[str, dict[str, list[float | None]]] = {}
     for split in SPLITS:
         rows = events.in_split(split)
         if not rows.any():
             continue
-        objects, event = inputs.objects[rows][inputs.mask[rows]], inputs.event[rows]
-        columns = [objects[:, i] for i in range(width)] + [event[:, i] for i in range(event.shape[1])]
+        columns = [column for table in tables for column in table.features[rows][table.mask[rows]].T]
+        columns += list(event[rows].T)
         result[split] = {}
         for name, values in zip(names, columns, strict=True):
             finite = values[np.isfinite(values)]

@@ -12,20 +12,24 @@ from typing import Any
 import boost_histogram as bh
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from honeyguide.data.features import Feature
 from honeyguide.data.model_inputs import list_inputs, read_spec
-from honeyguide.errors import DataError
+from honeyguide.errors import ConfigError, DataError
 from honeyguide.evaluation.histogram_rows import (
     Floats,
     Key,
     Rows,
+    input_features,
     input_rows,
     input_sample,
     known_feature,
+    row_feature,
     store_features,
     store_rows,
     store_sample,
+    store_truths,
 )
 from honeyguide.evaluation.settings import HistogramSettings
 
@@ -59,8 +63,9 @@ class HistogramSet:
         edges: (collection, feature) to bin edges, (num_bins + 1,).
         axis_labels: (collection, feature) to the label of the axis, with the unit.
         categories: (collection, feature) to the names of the bins, empty where they are numbers.
-        samples: Sample to what is known of it: process, generator, label, signal.
-        histograms: Sample to (collection, feature) to its histogram.
+        samples: Sample to what is known of it: process, generator, label, signal. Or truth to the same: its label is
+            background, all else is None.
+        histograms: Sample or truth to (collection, feature) to its histogram.
     """
 
     edges: dict[Key, Floats]
@@ -73,7 +78,7 @@ class HistogramSet:
 def fill_histograms(
     shards: Mapping[str, Sequence[Path]], folder: Path, *, settings: HistogramSettings, num_events: int = 16384
 ) -> HistogramSet:
-    """Returns histograms of all samples' features; writes ``histograms.h5`` and ``histograms.json`` to ``folder``.
+    """Returns histograms of features per sample or truth; writes ``histograms.h5``, ``histograms.json`` to ``folder``.
 
     Two passes: the axes come from the first ``settings.range_events`` events of every sample, then all events are
     filled, so all samples share one binning, and nothing is lost to under- and overflow. An entry of a jet or a
@@ -86,13 +91,17 @@ def fill_histograms(
         num_events: Events in memory at a time.
 
     Raises:
-        ConfigError: A feature of the settings is not in the store.
-        DataError: A sample has no events, or no finite value of a feature.
+        ConfigError: A feature of the settings is not in the store; events have no truth, and the settings ask for it.
+        DataError: A sample has no files; no sample has a finite value of a feature that the settings name.
     """
     samples = {name: store_sample(name, paths) for name, paths in shards.items()}
     keys = store_features(next(iter(shards.values()))[0], settings)
-    features = {key: known_feature(key) for key in keys}
-    result = _fill_set(lambda name: store_rows(shards[name], keys, num_events), samples, features, settings)
+    truths = store_truths(shards)
+    features = {key: row_feature(key) if truths else known_feature(key) for key in keys}
+    groups = _truths_to_fill(truths, settings)
+    result = _fill_set(
+        lambda name: store_rows(shards[name], keys, num_events, truths=groups), samples, features, settings, groups
+    )
     write_histograms(result, folder)
     return result
 
@@ -101,6 +110,8 @@ def fill_input_histograms(
     inputs: Path, split: str, folder: Path, *, settings: HistogramSettings, num_events: int = 16384
 ) -> HistogramSet:
     """Returns histograms of the scaled columns that a model sees, of all samples of a split; writes the same files.
+
+    Of rows these are their own columns and those of every set, and the number of objects of every set.
 
     Args:
         inputs: Folder of PreprocessTask.
@@ -116,11 +127,13 @@ def fill_input_histograms(
     if not paths:
         raise DataError(f"no sample has events in the split '{split}'", where=inputs)
     samples = {name: input_sample(path, spec) for name, path in paths.items()}
-    # scaled columns have neither the unit nor the range of their feature
-    named = [("objects", column.name) for column in spec.columns]
-    named += [("event", column.name) for column in spec.event_columns]
-    features = {key: Feature(key[1], f"scaled {key[1]}") for key in named}
-    result = _fill_set(lambda name: input_rows(paths[name], spec, num_events), samples, features, settings)
+    result = _fill_set(
+        lambda name: input_rows(paths[name], spec, num_events),
+        samples,
+        input_features(spec),
+        settings,
+        _truths_to_fill(spec.truths, settings),
+    )
     write_histograms(result, folder)
     return result
 
@@ -179,24 +192,38 @@ class _Extent:
     integer: bool
 
 
+def _truths_to_fill(truths: Sequence[str], settings: HistogramSettings) -> tuple[str, ...]:
+    """Returns the truths that have histograms of their own; empty where samples have."""
+    if settings.by == "truth" and not truths:
+        raise ConfigError("these events have no truths", where="histograms.by", got="truth", allowed="sample")
+    return () if settings.by == "sample" else tuple(truths)
+
+
 def _fill_set(
     source: Callable[[str], Iterator[Rows]],
     samples: dict[str, dict[str, Any]],
     features: Mapping[Key, Feature] | Mapping[Key, Feature | None],
     settings: HistogramSettings,
+    truths: Sequence[str],
 ) -> HistogramSet:
     """Returns the filled histograms; ``source`` gives the rows of a sample, and is asked twice."""
     extents = [_extents(source(name), settings) for name in samples]
     axes = {
-        key: _axis(key, feature, [extent[key] for extent in extents if key in extent], settings.num_bins)
+        key: _axis(key, feature, [extent[key] for extent in extents if key in extent], settings)
         for key, feature in features.items()
     }
+    groups = list(truths) if truths else list(samples)
+    filler = _Filler(axes, len(groups))
+    for index, name in enumerate(samples):
+        for rows in source(name):
+            filler.fill(rows, np.full(len(rows), index) if rows.truth is None or not truths else rows.truth)
+    unknown = {"process": None, "generator": None, "label": "background", "signal": None}
     return HistogramSet(
         edges={key: np.asarray(axis.edges) for key, axis in axes.items()},
         axis_labels={key: f.axis_label if f else ": ".join(key) for key, f in features.items()},
         categories={key: f.categories if f else () for key, f in features.items()},
-        samples=samples,
-        histograms={name: _fill(source(name), axes) for name in samples},
+        samples={name: dict(unknown) for name in truths} if truths else samples,
+        histograms={name: filler.result(index) for index, name in enumerate(groups)},
     )
 
 
@@ -220,8 +247,11 @@ def _extents(blocks: Iterable[Rows], settings: HistogramSettings) -> dict[Key, _
     return extents
 
 
-def _axis(key: Key, feature: Feature | None, extents: Sequence[_Extent], num_bins: int) -> bh.axis.Axis:
+def _axis(key: Key, feature: Feature | None, extents: Sequence[_Extent], settings: HistogramSettings) -> bh.axis.Axis:
     """Returns the common axis: angles whole, categories and integers one bin each, all else central quantiles."""
+    num_bins = settings.num_bins
+    if not extents and not settings.features:  # a collection may have no objects: its histograms are empty
+        return bh.axis.Regular(num_bins, 0, 1)
     if not extents:
         raise DataError(f"no sample has a finite value of {key[0]}.{key[1]}", hint="leave it out of the features")
     if feature is not None and feature.categories:
@@ -237,25 +267,35 @@ def _axis(key: Key, feature: Feature | None, extents: Sequence[_Extent], num_bin
     return bh.axis.Regular(num_bins, low, high + 1e-3 * (high - low) / num_bins)
 
 
-def _fill(blocks: Iterable[Rows], axes: Mapping[Key, bh.axis.Axis]) -> dict[Key, FeatureHistogram]:
-    weighted = {key: bh.Histogram(axis, storage=bh.storage.Weight()) for key, axis in axes.items()}
-    counts = {key: bh.Histogram(axis, storage=bh.storage.Int64()) for key, axis in axes.items()}
-    nan = dict.fromkeys(axes, 0)
-    for block in blocks:
-        for key in axes:
-            values, event = block.values[key]
+class _Filler:
+    """Fills the histograms of all samples or truths, the groups, in one pass."""
+
+    def __init__(self, axes: Mapping[Key, bh.axis.Axis], num_groups: int) -> None:
+        group = bh.axis.Integer(0, num_groups, underflow=False, overflow=False)  # -1, no truth, is in no bin
+        self._weighted = {key: bh.Histogram(axis, group, storage=bh.storage.Weight()) for key, axis in axes.items()}
+        self._counts = {key: bh.Histogram(axis, group, storage=bh.storage.Int64()) for key, axis in axes.items()}
+        self._nan = {key: np.zeros(num_groups, np.int64) for key in axes}
+
+    def fill(self, rows: Rows, group: NDArray[np.int64]) -> None:
+        """Fills in a block of events, each in its group; -1 for none."""
+        for key, nan in self._nan.items():
+            values, event = rows.values[key]
             missing = np.isnan(values)
-            nan[key] += int(missing.sum())
             if missing.any():  # the library would count them as overflow
+                of = group[event[missing]]
+                nan += np.bincount(of[of >= 0], minlength=len(nan))
                 values, event = values[~missing], event[~missing]
-            weighted[key].fill(values, weight=block.weight[event])
-            counts[key].fill(values)
-    return {
-        key: FeatureHistogram(
-            np.asarray(counts[key].values(flow=True), np.float64),
-            np.asarray(weighted[key].values(flow=True)),
-            np.asarray(weighted[key].variances(flow=True)),
-            nan[key],
-        )
-        for key in axes
-    }
+            self._weighted[key].fill(values, group[event], weight=rows.weight[event])
+            self._counts[key].fill(values, group[event])
+
+    def result(self, group: int) -> dict[Key, FeatureHistogram]:
+        """Returns the histograms of one group."""
+        return {
+            key: FeatureHistogram(
+                np.asarray(self._counts[key].values(flow=True)[:, group], np.float64),
+                np.ascontiguousarray(self._weighted[key].values(flow=True)[:, group]),
+                np.ascontiguousarray(self._weighted[key].variances(flow=True)[:, group]),
+                int(nan[group]),
+            )
+            for key, nan in self._nan.items()
+        }

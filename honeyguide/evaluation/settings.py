@@ -59,6 +59,9 @@ class HistogramSettings(Settings):
     """Bins of continuous features; integer features have one bin per value."""
     features: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Collection (``events``, ``jets``, ``constituents``, ...) to the features to fill; empty: all of the store."""
+    by: Literal["sample", "truth"] | None = None
+    """What has histograms of its own: every sample, or every truth of the rows of all samples; null: truth, where rows
+    have truths."""
     coverage: float = Field(0.995, gt=0.5, le=1)
     """Central fraction of each sample that the axis of a continuous feature covers; the rest is under- and overflow."""
     range_events: int = Field(10_000, ge=1)
@@ -70,4 +73,4 @@ class HistogramSettings(Settings):
     log: bool = True
     """Logarithmic vertical axis, where the entries span more than a factor 20."""
     reference: str | None = None
-    """Sample in the denominator of the ratio panel; none: the first background sample."""
+    """Sample or truth in the denominator of the ratio panel; none: the first background sample, the first truth."""

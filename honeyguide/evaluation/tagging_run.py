@@ -31,8 +31,8 @@ class TaggerEvaluation:
 
     Attributes:
         curves: All ROC curves.
-        distributions: (training, name) to the distributions of a class probability or discriminator per truth, of the
-            first seed.
+        distributions: (training, name) to the distributions of a class probability or discriminator per truth with
+            enough jets, of the first seed.
         confusion: (training, seed) to the confusion matrix.
         counts: Training to jets per process and truth, per seed.
         settings: What they were made with.
@@ -130,16 +130,17 @@ def _distributions(
         columns[found.name] = found.values(tagged.probabilities)
     for name, values in columns.items():
         unit = float(np.max(values, initial=0.0)) <= 1 + 1e-6
-        groups = dict(_by_truth(values, tagged))
+        groups = dict(_by_truth(values, tagged, settings.min_jets))
         if groups:
             ends = (0.0, 1.0) if unit else None
             yield name, score_distributions(groups, num_bins=settings.score_bins, ends=ends)
 
 
-def _by_truth(values: Floats, tagged: TaggedJets) -> Iterator[tuple[str, tuple[Floats, Floats]]]:
+def _by_truth(values: Floats, tagged: TaggedJets, min_jets: float) -> Iterator[tuple[str, tuple[Floats, Floats]]]:
+    """Yields values and weights of every truth that has enough jets."""
     for code, truth in enumerate(tagged.jets.truths):
         mask = (tagged.jets.truth == code) & (tagged.jets.weight > 0)
-        if mask.any():
+        if mask.sum() >= min_jets:
             yield truth, (values[mask], tagged.jets.weight[mask])
 
 

@@ -119,7 +119,7 @@ class TaggingSettings(Settings):
     """Of all intervals; two-sided and central."""
     min_jets: float = Field(10, ge=1)
     """A threshold is defined where at least so many (effective) jets of the background pass; an efficiency in a bin,
-    where at least so many (effective) jets are in it."""
+    where at least so many (effective) jets are in it. Distributions are those of truths with at least so many jets."""
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from honeyguide.nn.masked import MaskedBatchNorm
+from honeyguide.nn.masked import MaskedBatchNorm, may_drop_padding
 
 
 def nearest_objects(
@@ -73,7 +73,7 @@ class EdgeConvolution(nn.Module):
     def _mean_of_edges(self, edges: Tensor, present: Tensor) -> Tensor:
         """Returns the mean over the neighbours that there are, after all maps."""
         count = present.sum(2, keepdim=True).clamp(min=1)
-        if edges.device.type == "cpu":  # only real edges are worth the time
+        if may_drop_padding(edges):  # only real edges are worth the time
             rows = self._maps(edges[present], None)
             full = rows.new_zeros(*present.shape, rows.shape[1]).masked_scatter(present.unsqueeze(-1), rows)
             return full.sum(2) / count

@@ -86,6 +86,14 @@ def dense_blocks(widths: Sequence[int], *, dropout: float) -> nn.Sequential:
     return nn.Sequential(*(DenseBlock(before, after, dropout=dropout) for before, after in pairwise(widths)))
 
 
+def may_drop_padding(values: Tensor) -> bool:
+    """Returns whether padding may be dropped: how many objects there are is known, and shapes may depend on it.
+
+    A GPU would have to be waited for, and what is compiled would be compiled again for every batch.
+    """
+    return values.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 class ObjectLayers(nn.Module):
     """The same layers for every object of a set, each seen alone (1x1 convolutions).
 
@@ -109,10 +117,9 @@ class ObjectLayers(nn.Module):
         self, features: Float[Tensor, "batch object feature"], mask: Bool[Tensor, "batch object"]
     ) -> Float[Tensor, "batch object width"]:
         """Returns the last layer's outputs; 0 where there is no object."""
-        if features.device.type == "cpu":  # only real objects are worth the time
+        if may_drop_padding(features):  # only real objects are worth the time
             rows = self._layers(features[mask], None)
             return rows.new_zeros(*mask.shape, rows.shape[1]).masked_scatter(mask.unsqueeze(-1), rows)
-        # how many there are is not known without waiting for the device
         clean = features.masked_fill(~mask.unsqueeze(-1), 0)
         rows = self._layers(clean.flatten(0, 1), mask.flatten())
         return rows.view(*mask.shape, -1).masked_fill(~mask.unsqueeze(-1), 0)
@@ -143,8 +150,8 @@ class MaskedLSTM(nn.Module):
         order = torch.where(mask, slots, slots - len(slots)).argsort(1, descending=True)
         backwards = values.gather(1, order.unsqueeze(-1).expand_as(values))
         count = mask.sum(1)
-        # packing needs the counts in the CPU's memory: elsewhere, padding is read too, after what counts
-        state = self._packed(backwards, count) if values.device.type == "cpu" else self._padded(backwards, count)
+        # where padding can't be dropped it is read too, after what counts
+        state = self._packed(backwards, count) if may_drop_padding(values) else self._padded(backwards, count)
         return state.masked_fill((count == 0).unsqueeze(1), 0)
 
     def _packed(self, values: Tensor, count: Tensor) -> Tensor:

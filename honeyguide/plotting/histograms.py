@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +29,10 @@ def plot_histograms(path: Path, folder: Path, *, settings: HistogramSettings) ->
     Args:
         path: The file ``histograms.h5``.
         folder: Where to write; it exists.
-        settings: Weighted or not, normalised or not, scale, reference sample of the ratio.
+        settings: Weighted or not, normalised or not, scale, reference of the ratio.
 
     Raises:
-        ConfigError: The reference is no sample of the file.
+        ConfigError: The reference is no sample or truth of the file.
     """
     from honeyguide.evaluation.histograms import read_histograms
 
@@ -41,10 +42,11 @@ def plot_histograms(path: Path, folder: Path, *, settings: HistogramSettings) ->
 
 
 def feature_figure(histograms: HistogramSet, key: Key, *, settings: HistogramSettings) -> Figure:
-    """Returns the figure of one feature: all samples above, their ratio to the reference sample below.
+    """Returns the figure of one feature: all samples or truths above, their ratio to the reference below.
 
     Background samples are solid lines, signals dashed. With ``settings.normalise`` every sample has unit area
-    (under- and overflow count, so the drawn area is what is inside the axis). Error bars are statistical.
+    (under- and overflow count, so the drawn area is what is inside the axis). Error bars are statistical. Where there
+    is under- or overflow, it is drawn outside of the dotted lines, as high as if it were in one bin.
     """
     reference = _reference(histograms, settings)
     edges = histograms.edges[key]
@@ -54,12 +56,11 @@ def feature_figure(histograms: HistogramSet, key: Key, *, settings: HistogramSet
         top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         for index, (name, (height, error)) in enumerate(drawn.items()):
             style = _style(index, histograms.samples[name])
-            label = f"{name} ({histograms.samples[name]['generator']})"
-            if histograms.samples[name]["signal"]:
-                label = f"{name} ({signal_label(histograms.samples[name]['signal'])})"
-            _draw(top, edges, height, error, style, label)
+            _draw(top, edges, height, error, style, _label(name, histograms.samples[name]))
             _draw_ratio(bottom, edges, drawn[reference], (height, error), style, same=name == reference)
-        _frame(top, bottom, drawn, settings)
+        flows = {name: _flow(histograms, name, key, settings) for name in drawn}
+        _draw_flows(top, bottom, edges, histograms, flows)
+        _frame(top, bottom, [*(height for height, _ in drawn.values()), *flows.values()], settings, len(drawn))
         top.set_ylabel(_ylabel(settings))
         if names := histograms.categories[key]:
             bottom.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names], fontsize=12)
@@ -79,7 +80,7 @@ def _reference(histograms: HistogramSet, settings: HistogramSettings) -> str:
         return (backgrounds or list(histograms.samples))[0]
     if settings.reference not in histograms.samples:
         raise ConfigError(
-            f"there is no sample '{settings.reference}'",
+            f"there is no sample or truth '{settings.reference}'",
             where="histograms.reference",
             allowed=", ".join(histograms.samples),
             nearest=nearest_name(settings.reference, histograms.samples),
@@ -94,6 +95,39 @@ def _heights(histograms: HistogramSet, name: str, key: Key, settings: HistogramS
     width = np.diff(histograms.edges[key])
     scale = width * total.sum() if settings.normalise and total.sum() else width if settings.normalise else 1.0
     return total[1:-1] / scale, np.sqrt(variance[1:-1]) / np.abs(scale)
+
+
+def _flow(histograms: HistogramSet, name: str, key: Key, settings: HistogramSettings) -> Floats:
+    """Returns under- and overflow as they are drawn: as high as if they were in one bin, shape (2,)."""
+    histogram, edges = histograms.histograms[name][key], histograms.edges[key]
+    total = histogram.sumw if settings.weighted else histogram.counts
+    scale = float(np.median(np.diff(edges))) * (total.sum() or 1.0) if settings.normalise else 1.0
+    return np.asarray(total[[0, -1]] / scale)
+
+
+def _label(name: str, info: dict[str, Any]) -> str:
+    """Returns the label of a sample with its signal point or generator; of a truth its name."""
+    if info["signal"]:
+        return f"{name} ({signal_label(info['signal'])})"
+    return f"{name} ({info['generator']})" if info["generator"] else name
+
+
+def _draw_flows(top: Axes, bottom: Axes, edges: Floats, histograms: HistogramSet, flows: dict[str, Floats]) -> None:
+    """Draws under- and overflow in a bin of its own, where there is any."""
+    width = max(float(np.median(np.diff(edges))), 0.03 * float(edges[-1] - edges[0]))
+    ends, low, high = ((edges[0] - width, edges[0]), (edges[-1], edges[-1] + width)), edges[0], edges[-1]
+    for side, (start, stop) in enumerate(ends):
+        if not any(flow[side] > 0 for flow in flows.values()):
+            continue
+        low, high = min(low, start), max(high, stop)
+        for index, (name, flow) in enumerate(flows.items()):
+            style = _style(index, histograms.samples[name])
+            top.stairs([flow[side]], [start, stop], linewidth=1.8, **style)
+        for axes in (top, bottom):
+            axes.axvline(edges[-side], color="0.5", linestyle=":", linewidth=1)
+        text = "overflow" if side else "underflow"
+        bottom.text((start + stop) / 2, 1.25, text, rotation=90, fontsize=9, color="0.4", ha="center", va="center")
+    top.set_xlim(low, high)
 
 
 def _style(index: int, info: dict[str, Any]) -> dict[str, Any]:
@@ -131,10 +165,10 @@ def _draw_ratio(
     ax.errorbar(centres[shown], ratio[shown], error[shown], fmt="o", markersize=3, color=style["color"], elinewidth=1)
 
 
-def _frame(top: Axes, bottom: Axes, drawn: dict[str, tuple[Floats, Floats]], settings: HistogramSettings) -> None:
-    heights = np.concatenate([height for height, _ in drawn.values()])
+def _frame(top: Axes, bottom: Axes, drawn: Sequence[Floats], settings: HistogramSettings, num_lines: int) -> None:
+    heights = np.concatenate(drawn)
     positive = heights[heights > 0]
-    free = 0.08 + 0.06 * (len(drawn) if len(drawn) < 9 else 0)  # part of the height that the legend takes
+    free = 0.08 + 0.06 * (num_lines if num_lines < 9 else 0)  # part of the height that the legend takes
     if len(positive):
         low, high = float(positive.min()), float(positive.max())
         if settings.log and high > 20 * low:  # less has no decade to show

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -30,7 +31,7 @@ def confusion_figure(matrix: ConfusionMatrix, *, title: str = "") -> Figure:
         image = axes.imshow(100 * value, vmin=0, vmax=100, cmap="Blues", aspect="auto")
         figure.colorbar(image, ax=axes, label="jets of this truth [%]")
         for row, column in np.argwhere(~np.isnan(value)):
-            text = f"{100 * value[row, column]:.1f}\n± {100 * half[row, column]:.1g}"
+            text = f"{100 * value[row, column]:.1f}\n± {100 * half[row, column]:.1f}"
             dark = value[row, column] > 0.55
             axes.text(column, row, text, ha="center", va="center", fontsize=12, color="white" if dark else "black")
         axes.set_xticks(range(len(matrix.classes)), matrix.classes)
@@ -42,38 +43,44 @@ def confusion_figure(matrix: ConfusionMatrix, *, title: str = "") -> Figure:
         return figure
 
 
-def efficiency_figure(result: TaggingPoints, *, against: Literal["pt", "eta"], title: str = "") -> Figure:
-    """Returns the efficiency of every truth (colour) at every defined working point (marker) against pt or eta.
+def efficiency_figure(result: TaggingPoints, index: int, *, against: Literal["pt", "eta"], title: str = "") -> Figure:
+    """Returns the efficiency of every truth at one working point against pt or eta.
 
     Error bars are the intervals; an arrow down from the upper end stands where no jet passes, nothing where there are
     too few jets.
+
+    Args:
+        result: The working points.
+        index: Place of the working point among them.
+        against: Horizontal axis.
+        title: Text above the axes, before the names of the discriminators and of the working point.
     """
     edges = np.asarray(getattr(result.bins, against))
+    table = result.by_pt if against == "pt" else result.by_eta
+    shown = [code for code in range(len(result.truths)) if not np.isnan(table.value[index, code]).all()]
     with figure_style():
         figure = Figure(figsize=(8.0, 6.5))
         axes = figure.subplots()
-        for code in range(len(result.truths)):  # a truth is a column of the legend, where it has room
-            for index, point in enumerate(result.points):
-                if point.reason is None:
-                    _draw(axes, result, index, code, against=against, edges=edges)
+        for place, code in enumerate(shown):
+            columns = [array[index, code].ravel() for array in (table.value, table.low, table.high)]
+            _draw(axes, edges, columns, place, result.truths[code])
         axes.set_xlim(edges[0], edges[-1])
         axes.set_yscale("log")
         plain_log(axes, x=against == "pt" and edges[0] > 0)
         eta = r"jet $|\eta|$" if result.bins.absolute_eta else r"jet $\eta$"
         axes.set_xlabel(r"jet $p_\mathrm{T}$ [GeV]" if against == "pt" else eta)
         axes.set_ylabel("efficiency")
-        header(axes, ", ".join(filter(None, (title, *result.discriminators))))
+        header(axes, ", ".join(filter(None, (title, *result.discriminators, result.points[index].name))))
         legend_below(figure, axes)
         return figure
 
 
-def _draw(axes: Axes, result: TaggingPoints, index: int, code: int, *, against: str, edges: Floats) -> None:
-    table = result.by_pt if against == "pt" else result.by_eta
-    value, low, high = (array[index, code].ravel() for array in (table.value, table.low, table.high))
+def _draw(axes: Axes, edges: Floats, columns: Sequence[Floats], place: int, label: str) -> None:
+    value, low, high = columns
     shown, none = value > 0, value == 0  # neither is true of NaN
     centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
     if none.any():
-        style: dict[str, Any] = {"fmt": "none", "color": colour(code), "elinewidth": 1.2}
+        style: dict[str, Any] = {"fmt": "none", "color": colour(place), "elinewidth": 1.2}
         axes.errorbar(centres[none], high[none], xerr=half[none], yerr=high[none] / 3, uplims=True, **style)
     if not shown.any():
         return
@@ -83,9 +90,9 @@ def _draw(axes: Axes, result: TaggingPoints, index: int, code: int, *, against: 
         value[shown],
         yerr=errors[:, shown],
         xerr=half[shown],
-        fmt=MARKERS[index % len(MARKERS)],
-        color=colour(code),
+        fmt=MARKERS[place % len(MARKERS)],
+        color=colour(place),
         markersize=5,
         elinewidth=1.2,
-        label=f"{result.truths[code]}: {result.points[index].name}",
+        label=label,
     )

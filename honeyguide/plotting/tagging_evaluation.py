@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from honeyguide.evaluation.discriminators import sides
 from honeyguide.evaluation.result import Entry
 from honeyguide.plotting.evaluation import roc_line
 from honeyguide.plotting.roc import RocLine
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from honeyguide.evaluation.distributions import Distributions
     from honeyguide.evaluation.tagging_curves import TaggingCurve
     from honeyguide.evaluation.tagging_run import TaggerEvaluation
-    from honeyguide.evaluation.tagging_settings import TaggingWindow
+    from honeyguide.evaluation.tagging_settings import TaggingSettings, TaggingWindow
 
 Floats = NDArray[np.float64]
 LOWEST_MISTAG = 1e-4
@@ -37,7 +38,7 @@ def draw_taggers(evaluation: TaggerEvaluation, folder: Path) -> None:
         if curve.result is not None:
             places.setdefault(curve.place, {}).setdefault(curve.training, []).append(curve)
     for place, trainings in places.items():
-        figure = _roc_of(trainings, evaluation.settings.windows.get(place[2]), needed=evaluation.settings.min_jets)
+        figure = _roc_of(trainings, evaluation.settings)
         save(figure, folder, f"roc_{slug(*place)}")
     for (training, name), shown in evaluation.distributions.items():
         save(distribution_figure(shown, name=name, title=training), folder, f"distribution_{slug(training, name)}")
@@ -130,16 +131,12 @@ def window_text(window: TaggingWindow | None) -> str:
     return ", ".join(parts)
 
 
-def _roc_of(trainings: Mapping[str, list[TaggingCurve]], window: TaggingWindow | None, *, needed: float) -> Figure:
+def _roc_of(trainings: Mapping[str, list[TaggingCurve]], settings: TaggingSettings) -> Figure:
     """Returns the ROC curves of one discriminator, process and window, of all trainings."""
     lines = [roc_line(_entries(seeds), label, highlight=False) for label, seeds in trainings.items()]
-    every = [curve for seeds in trainings.values() for curve in seeds]
-    first = every[0]
-    # trainings with other classes may have other truths behind one name
-    signal = ", ".join(first.signal) if len({curve.signal for curve in every}) == 1 else "signal"
-    background = ", ".join(first.background) if len({curve.background for curve in every}) == 1 else "background"
-    title = ", ".join(filter(None, (first.discriminator, first.process, window_text(window))))
-    return mistag_figure(lines, labels=(signal, background), title=title, needed=needed)
+    (discriminator, process, window) = next(iter(trainings.values()))[0].place
+    title = ", ".join(filter(None, (discriminator, process, window_text(settings.windows.get(window)))))
+    return mistag_figure(lines, labels=sides(discriminator, settings), title=title, needed=settings.min_jets)
 
 
 def _entries(seeds: Sequence[TaggingCurve]) -> list[Entry]:

@@ -30,13 +30,13 @@ def draw_points(
 ) -> None:
     """Writes the figures of some working points to ``folder``.
 
-    Per discriminator (or pair) ``efficiency_<name>_<pt or eta>_<suffix>``; ``plane_<names>_<suffix>`` where two
-    discriminators have working points together.
+    Per discriminator (or pair) and working point that is defined ``efficiency_<name>_<point>_<pt or eta>_<suffix>``;
+    ``plane_<names>_<suffix>`` where two discriminators have working points together.
     """
-    for result in results:
-        for against in ("pt", "eta"):
-            figure = efficiency_figure(result, against=against, title=title)
-            save(figure, folder, f"efficiency_{slug(*result.discriminators, against, suffix)}")
+    for result, (index, point) in ((r, item) for r in results for item in enumerate(r.points)):
+        for against in ("pt", "eta") if point.reason is None else ():
+            figure = efficiency_figure(result, index, against=against, title=title)
+            save(figure, folder, f"efficiency_{slug(*result.discriminators, point.name, against, suffix)}")
     if plane is not None:
         save(plane_figure(plane, title=title), folder, f"plane_{slug(*plane.points.discriminators, suffix)}")
 

@@ -200,6 +200,8 @@ def test_the_name_of_a_preset_stands_for_its_family(tmp_path: Path) -> None:
     assert (other.family, other.preset, other.latent_dim) == ("vae", "ConvVAE", 4)
     (tmp_path / "own.yaml").write_text("extends: exp.yaml\nmodel: {family: DeepJetHLT}\n")
     assert load_experiment(str(tmp_path / "own.yaml")).settings.model == named
+    with pytest.raises(ConfigError, match="another one is given"):
+        load_experiment(base, ("model.family=DeepJetHLT", "model.preset=MLP"))
     with pytest.raises(ConfigError) as caught:
         load_experiment(base, ("model.family=DeepJetHTL",))
     assert caught.value.details["nearest"] == "DeepJetHLT"

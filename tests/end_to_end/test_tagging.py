@@ -10,6 +10,8 @@ import h5py
 import numpy as np
 import pytest
 import uproot
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from tests.law_command import Law
 
@@ -28,18 +30,19 @@ training: {epochs: 6, batch_size: 128, tensorboard: false}
 """
 TRAINED = ("--training-version", "T", "--dataset-version", "tutorial_01", "--config", "hlt_run3")
 MODEL = ("--model-name", "DeepJetHLT", "--epochs", "1")
-# the published sizes are more than a test needs
-SMALL = ("--set", "model.hidden=[20],training.batch_size=128,training.tensorboard=false")
+# the published sizes, and all figures, are more than a test needs
+FEW = "tagging.discriminators=[BvsL],tagging.by_process=false,tagging.plane_points={}"
+SMALL = ("--set", f"model.hidden=[20],training.batch_size=128,training.tensorboard=false,{FEW}")
 
 
 @pytest.fixture(scope="session")
 def jets(tmp_path_factory: pytest.TempPathFactory) -> Law:
-    """A store with simulated jets, seven files."""
+    """A store with simulated jets, seven files (and the workflow is a task, too)."""
     law = Law(tmp_path_factory.mktemp("jets"))
     (law.folder / "jets_data.yaml").write_text(DATASET)
     (law.folder / "jets.yaml").write_text(EXPERIMENT)
     outcome = law("tasks.generate.GenerateEventsTask", "--config", "jets.yaml", "--workers", "2")
-    assert outcome.ran == {"GenerateEventsTask": 7}, outcome.text
+    assert outcome.ran == {"GenerateEventsTask": 8}, outcome.text
     return law
 
 
@@ -75,10 +78,10 @@ def test_tutorial_of_b_hive_runs_as_it_stands(tutorial: Law) -> None:
     assert set(ran) == {"DatasetConstructorTask"}
     # no filelist any more: the version stands for it
     ran = succeeded(tutorial, "tasks.training.TrainingTask", *TRAINED, *MODEL, *SMALL)
-    assert ran == {"PreprocessTask": 1, "TrainingTask": 1}
+    assert ran == {"PreprocessTask": 1, "TrainingTask": 2}
     test = ("--test-filelist", "test.txt", "--test-dataset-version", "U")
     ran = succeeded(tutorial, "tasks.roc.ROCCurveTask", *TRAINED, *test, *MODEL, *SMALL)
-    assert ran.pop("InferenceTask") == 2  # a branch for each process
+    assert ran.pop("InferenceTask") == 3  # a branch for each process, and the workflow
     assert set(ran) == {"DatasetConstructorTask", "PreprocessTestTask", "ROCCurveTask"}
     assert {path.suffix for path in output(tutorial, "ROCCurveTask").iterdir()} >= {".png", ".pdf", ".json", ".h5"}
     ran = succeeded(tutorial, "tasks.working_point.WorkingPointTask", *TRAINED, *test, *MODEL, *SMALL)
@@ -125,7 +128,7 @@ def test_training_file_among_the_test_files_is_an_error(tutorial: Law) -> None:
     options = ("--filelist", "train.txt", "--test-filelist", "both.txt")
     outcome = tutorial("tasks.preprocessing.PreprocessTestTask", "--config", "hlt_run3", *options)
     assert outcome.returncode != 0
-    assert "both" in outcome.text
+    assert "a source file is in the dataset that was trained with and in the one for the test" in outcome.text
     assert not list((tutorial.store / "PreprocessTestTask").glob("*/*/*/manifest.json"))
 
 
@@ -141,14 +144,34 @@ def test_version_without_a_filelist_and_file_without_a_process_are_errors(tutori
     outcome = tutorial("tasks.dataset.DatasetConstructorTask", "--config", str(config), "--filelist", "train.txt")
     assert outcome.returncode != 0
     assert "QCD_qcd_1.root" in outcome.text
-    assert "matches no process" in outcome.text
+    assert "matches no sample" in outcome.text
 
 
 def test_tagger_learns_from_simulated_jets(jets: Law) -> None:
-    ran = succeeded(
-        jets, "workflows.taggers.DeepJetRun", "--version", "v1", "--config", "jets.yaml", "--epochs", "6", *SMALL
-    )
-    assert ran["ROCCurveTask"] == ran["WorkingPointTask"] == 1
-    curves = json.loads((output(jets, "ROCCurveTask") / "roc.json").read_text())
-    text = json.dumps(curves)
-    assert "BvsL" in text
+    run = ("--version", "v1", "--config", "jets.yaml", "--epochs", "6")
+    succeeded(jets, "workflows.taggers.DeepJetRun", *run, *SMALL)
+    heavy, discriminator = discriminator_of(jets)
+    (curve,) = json.loads((output(jets, "ROCCurveTask") / "roc.json").read_text())["curves"]
+    assert curve["num_signal"] == heavy.sum()
+    assert curve["auc"]["value"] == pytest.approx(roc_auc_score(heavy, discriminator), abs=1e-6)
+    # one track's impact parameter finds b jets, and so better be exceeded after an epoch of anything
+    assert curve["auc"]["value"] > 0.85
+    (seed,) = json.loads((output(jets, "WorkingPointTask") / "working_points.json").read_text())["seeds"]
+    (result,) = seed["results"]
+    loose = result["working_points"]["loose"]
+    passed = discriminator[~heavy] >= loose["thresholds"][0]
+    assert passed.mean() <= 0.1 < (passed.sum() + 1) / len(passed)  # one jet more would be too many
+    assert loose["mistag"][0] == pytest.approx(passed.mean())
+
+
+def discriminator_of(law: Law) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Which jets are b jets, of b and light jets, and P(b) / (P(b) + P(light)), from the files of scores."""
+    found = []
+    for path in (law.store / "InferenceTask").glob("*/*/*/scores.h5"):
+        with h5py.File(path) as file:
+            truths = np.array(json.loads(file.attrs["truths"]))[file["truth"][:]]
+            p = {name: file[f"scores/prob_{name}"][:].astype(np.float64) for name in ("b", "uds", "g")}
+        found.append((truths, p["b"] / (p["b"] + p["uds"] + p["g"])))
+    truth, value = (np.concatenate(column) for column in zip(*found, strict=True))
+    is_b, is_light = truth == "b", np.isin(truth, ["uds", "g"])
+    return is_b[is_b | is_light], value[is_b | is_light]

@@ -91,9 +91,9 @@ def test_every_working_point_has_figures_and_a_line(made):
     _, out, results = made
     names = {path.stem for path in out.glob("*.png")}
     assert names == {path.stem for path in out.glob("*.pdf")}
-    expected = {f"efficiency_{n}_{x}" for n in ("BvsL", "CvsL", "CvsL_CvsB") for x in ("pt", "eta")} | {
-        "plane_CvsL_CvsB"
-    }
+    points = ("BvsL_loose", "BvsL_medium", "CvsL_gluon", "CvsL_CvsB_medium")
+    expected = {f"efficiency_{name}_{against}" for name in points for against in ("pt", "eta")}
+    expected |= {"plane_CvsL_CvsB"}
     assert names == {f"{name}_seed{seed}" for name in expected for seed in (3, 4)}
     assert len(points_summary(results).splitlines()) == 1 + 2 * 4
 

@@ -10,7 +10,7 @@ from honeyguide.evaluation.confusion import confusion_matrix
 from honeyguide.evaluation.discriminators import discriminators
 from honeyguide.evaluation.efficiencies import make_jets
 from honeyguide.evaluation.tagging_points import tagging_points
-from honeyguide.evaluation.tagging_settings import TaggingSettings, WorkingPointSettings
+from honeyguide.evaluation.tagging_settings import DiscriminatorSettings, TaggingSettings, WorkingPointSettings
 from honeyguide.plotting.tagging import confusion_figure, efficiency_figure
 
 TRUTHS = ("b", "c", "light")
@@ -50,20 +50,38 @@ def test_efficiency_figure(jets, probabilities):
     values[(jets.truth == 2) & (jets.pt == 60)] = 0  # no light jet passes in the second bin
     points = WorkingPointSettings(points={"loose": 0.1, "tight": 0.001})
     result = tagging_points(values, jets, discriminator=found, points=points, settings=options)
-    figure = efficiency_figure(result, against="pt")
+    figure = efficiency_figure(result, 0, against="pt", title="net")
     (axes,) = figure.axes
     drawn = {container.get_label(): container.lines[0] for container in axes.containers if container.lines[0]}
-    labels = ["b: loose", "c: loose", "light: loose"]  # the tight point is not defined, tau has too few jets
+    labels = ["b", "c", "light"]  # tau has too few jets
+    assert axes.get_title(loc="right") == "net, BvsL, loose"
     assert [label for label in drawn if not label.startswith("_")] == labels
     for code, label in enumerate(labels):
         x, y = drawn[label].get_data()
         expected = result.by_pt.value[0, code, :, 0]
         np.testing.assert_allclose(y, expected[expected > 0])
-        assert list(x) == ([35, 150] if label == "light: loose" else [35, 75, 150])
+        assert list(x) == ([35, 150] if label == "light" else [35, 75, 150])
     limits = [container for container in axes.containers if container.lines[0] is None]
     assert len(limits) == 1
     (caret,) = limits[0].lines[1]
     np.testing.assert_allclose(caret.get_xdata(), 75)
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
     assert axes.get_xlabel().endswith("[GeV]")
-    assert r"|\eta|" in efficiency_figure(result, against="eta").axes[0].get_xlabel()
+    assert r"|\eta|" in efficiency_figure(result, 0, against="eta").axes[0].get_xlabel()
+
+
+def test_no_two_of_many_truths_look_the_same():
+    size = 24 * 40
+    truth = np.arange(size) % 24
+    jets = make_jets(truth, tuple(f"truth{code}" for code in range(24)), np.full(size, 50.0), np.zeros(size))
+    options = TaggingSettings(
+        bins=JetBinning(pt=(20, 100), eta=(0, 2.5)),
+        definitions={"BvsL": DiscriminatorSettings(numerator=("truth0",), denominator=("all",))},
+    )
+    found = discriminators(options.model_copy(update={"discriminators": ("BvsL",)}), jets.truths)["BvsL"]
+    values = np.random.default_rng(1).uniform(size=size)
+    points = WorkingPointSettings(mistag="truth1", points={"loose": 0.5})
+    result = tagging_points(values, jets, discriminator=found, points=points, settings=options)
+    (axes,) = efficiency_figure(result, 0, against="pt").axes
+    lines = [container.lines[0] for container in axes.containers]
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 24

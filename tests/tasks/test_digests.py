@@ -51,6 +51,7 @@ FROM_DATASET = set(TASKS) - {"GenerateEventsTask"}
 # overrides for the fields that no simple change of their value makes valid
 SAMPLES = "dataset.samples."
 SVJ = "{process: semi_visible_jets, mass: 3500, r_inv: 0.1, events: 500, seed: 21}"
+ROWS = ("preprocess.level=row", "preprocess.features=[]", "preprocess.event_features=[{name: n}]")
 ROOT_READER = ("dataset.reader={format: root, root: {tree: t, columns: {x: x}}}", "dataset.detector.tracking={}")
 SPECIAL: dict[str, tuple[str, ...]] = {
     "dataset.description": ("dataset.description=other",),
@@ -74,6 +75,10 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     "preprocess.constituent_ordering": ("preprocess.constituent_ordering=pt_fraction",),
     "preprocess.features": ("preprocess.features=[{name: pt, scaler: log}]",),
     "preprocess.event_features": ("preprocess.event_features=[{name: met, scaler: log}]",),
+    "preprocess.sets": (*ROWS, "preprocess.sets={cpf: {size: 3, features: [{name: pt}]}}"),
+    "preprocess.pt_column": (*ROWS, "preprocess.pt_column=jet_pt"),
+    "preprocess.eta_column": (*ROWS, "preprocess.eta_column=jet_eta"),
+    "preprocess.reweighting": (*ROWS, "preprocess.reweighting={reference: b}"),
     "model.prior": ("model.prior=dirichlet", "model.posterior=gaussian"),
     "model.flow": ("model.flow=planar", "model.posterior=gaussian"),
     "training.folds": ("training.folds=3",),
@@ -222,7 +227,11 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
         ("epochs", 99, FROM_TRAINING),
         ("batch_size", 99, FROM_TRAINING),
         ("label", "mine", {"ROCCurveTask"}),
+        ("Nbins", 20, HISTOGRAMS),
+        ("weight_histo", False, HISTOGRAMS),
+        ("ylog", False, HISTOGRAMS),
         ("overlay", "other: training.epochs=3", {"ROCCurveTask"}),
+        ("loss_weighting", True, FROM_TRAINING),
         ("n_threads", 2, set()),
         ("debug", True, FROM_DATASET),
         ("filelist", "files.txt", set()),
@@ -243,6 +252,7 @@ def test_every_parameter_is_covered_above() -> None:
     covered = {"config", "set", "dataset_version", "training_version", "epochs", "batch_size", "label", "overlay"}
     covered |= {"filelist", "debug", "chunk_size", "coffea_worker", "executor", "dask_scheduler", "loss_weighting"}
     covered |= {"test_dataset_version", "test_filelist", "n_threads", "model_name", "nodes", "rendezvous", "workflow"}
+    covered |= {"Nbins", "weight_histo", "ylog"}
     own = {
         name
         for task in TASKS.values()

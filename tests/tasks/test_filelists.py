@@ -57,7 +57,7 @@ def test_later_tasks_take_the_filelist_of_the_conversion(config: str, tmp_path: 
     assert later.used_filelist == tmp_path / "files.txt"
     assert later.complete()
     assert later.shards() == task.shards()
-    assert {name: len(paths) for name, paths in later.shards().items()} == {"tt": 2, "qcd": 1, "data": 0}
+    assert {name: len(paths) for name, paths in later.shards().items()} == {"tt": 2, "qcd": 1}
     given = PreprocessTask(config=config, dataset_version="mine", filelist=str(tmp_path / "files.txt"))
     assert given.output().path == PreprocessTask(config=config, dataset_version="mine").output().path
     for version in ("mine", "other"):
@@ -116,7 +116,7 @@ def test_counts_are_in_the_manifest_and_truths_in_the_shards(config: str) -> Non
 
 def test_debug_is_the_first_file_of_each_sample_in_a_place_of_its_own(config: str) -> None:
     task = converted(config=config, filelist="files.txt", debug=True, chunk_size=5)
-    assert {name: len(paths) for name, paths in task.shards().items()} == {"tt": 1, "qcd": 1, "data": 0}
+    assert {name: len(paths) for name, paths in task.shards().items()} == {"tt": 1, "qcd": 1}
     with EventStore(task.shards()["tt"][0]) as store:
         (block,) = store.iter_blocks()
         assert block.events["entry"].max() == 4
