@@ -93,7 +93,7 @@ def measure(scale: float = 1.0) -> list[dict[str, Any]]:
             num_rows = write(path, scale * 50e6)
             rows += _compare(name, path, small, num_rows, settings)
             path.unlink()
-        return rows
+        return rows + measure_workers(scale)
 
 
 def measure_workers(scale: float = 1.0, *, num_files: int = 4) -> list[dict[str, Any]]:
