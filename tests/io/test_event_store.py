@@ -122,6 +122,15 @@ def test_truth_columns_and_attributes(tmp_path, sample, label, point):
         assert store.attrs["sources"] == [source]
 
 
+def test_what_is_one_value_in_all_events_takes_no_space(tmp_path):
+    path = write(tmp_path / "a.h5", [make_block([[1]] * 20), make_block([[2]] * 30, first=20)])
+    with h5py.File(path) as file:
+        for name in ("process", "generator", "signal_point", "label"):
+            assert file["events"][name].shape == (50,)
+            assert file["events"][name].id.get_storage_size() == 0
+            assert len(set(file["events"][name][:])) == 1
+
+
 def test_attributes_of_very_many_sources(tmp_path):
     sources = [{"name": f"a_{i}.csv", "size": i, "xxh3_128": "0" * 32} for i in range(3000)]
     with EventStore(write(tmp_path / "a.h5", [make_block([[]])], sources=sources)) as store:
