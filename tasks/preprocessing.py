@@ -21,7 +21,8 @@ class PreprocessTask(HoneyguideTask):
         law run PreprocessTask --config quickstart
         law run PreprocessTask --config quickstart --set preprocess.num_jets=2,preprocess.num_constituents=30
 
-    Outputs: ``<sample>/<split>.h5`` (memory-mapped arrays), ``spec.json`` (names, shapes, units) and ``scalers.json``.
+    Outputs: ``<sample>/<split>.h5`` (memory-mapped arrays), ``spec.json`` (names, shapes, units) and ``scalers.json``;
+    with ``preprocess.reweighting`` also ``reweighting.json`` and its figure.
     """
 
     sections: ClassVar[tuple[str, ...]] = ("dataset", "preprocess")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from honeyguide.data.reweighting import JetBlock, fill_spectra, read_reweighting
 from honeyguide.data.sample import SampleInfo
 from honeyguide.errors import ConfigError, DataError
 from honeyguide.io.event_store import EventStoreWriter
+from honeyguide.preprocess import census
 from honeyguide.preprocess.chain import Scalers
 from honeyguide.preprocess.pipeline import preprocess
 from honeyguide.preprocess.row_store import check_no_shared_files
@@ -350,3 +352,27 @@ def test_a_file_in_both_datasets_is_an_error(tmp_path):
     check_no_shared_files({"qcd": [other]}, {"qcd": [training]})
     with pytest.raises(DataError, match=r"same_bb\.root \(there train_bb\.root\)"):
         check_no_shared_files({"qcd": [other, same]}, {"ttbar": [training]})
+
+
+@pytest.mark.parametrize(("group", "column"), [("events", "n"), ("events", "jet_eta"), ("cpf", "dxy")])
+def test_values_that_are_not_finite_are_an_error_that_names_the_column(tmp_path, group, column):
+    block = make_rows(100, 1)
+    columns = block.events if group == "events" else block.collections[group].columns
+    columns[column] = columns[column].astype(np.float64)
+    columns[column][3] = np.nan
+    with pytest.raises(DataError, match=rf"'{column}' has values that are not finite[\s\S]*a\.h5"):
+        run(tmp_path / "out", {"qcd": [write_shard(tmp_path / "a.h5", QCD, block)]})
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path, monkeypatch):
+    monkeypatch.setattr(census, "_BLOCK", 256)
+    peaks = []
+    for factor in (1, 8):
+        blocks = [make_rows(2000, key) for key in range(1, factor + 1)]
+        shard = write_shard(tmp_path / f"{factor}.h5", QCD, *blocks)
+        del blocks
+        tracemalloc.start()
+        run(tmp_path / str(factor), {"qcd": [shard]}, block_events=256)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 2 * peaks[0]  # of eight times as many rows

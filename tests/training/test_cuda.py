@@ -29,7 +29,7 @@ def test_batches_are_those_of_the_cpu(tmp_path, monkeypatch, resident):
     found = BatchStream(sources, batch_size=64, shuffle_seed=1, device="cuda", resident_bytes=resident)
     for one, other in zip(expected.batches(3), found.batches(3), strict=True):
         assert other.objects.is_cuda
-        assert all(torch.equal(value, getattr(other, name).cpu()) for name, value in vars(one).items())
+        assert all(torch.equal(value, other.tensors()[name].cpu()) for name, value in one.tensors().items())
 
 
 class Strict(SilentProgress):
