@@ -12,7 +12,10 @@ from typing import Any, ClassVar
 import law
 import luigi
 
+from honeyguide.io.atomic import file_hash
+from honeyguide.io.processors import processor_file
 from honeyguide.io.root_sources import RootSource, assign_samples, find_sources, is_url, read_filelist
+from honeyguide.io.settings import ReaderSettings
 from honeyguide.io.sources import fingerprint
 from tasks.base import HoneyguideTask, store
 from tasks.filelists import record, recorded
@@ -169,9 +172,23 @@ class DatasetConstructorTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore
 
         dataset = self.experiment.settings.dataset
         info = significant_values(dataset.samples[name].info(name))
-        debug = {"chunk_size": dataset.reader.chunk_size} if dataset.reader.debug else {}
-        reader = {**significant_values(dataset.reader), **debug}
+        reader = significant_values(dataset.reader)
+        if dataset.reader.debug:
+            reader["chunk_size"] = dataset.reader.chunk_size
+        root = self.reader.root
+        if root is not None and root.processor is not None:
+            reader["processor_code"] = file_hash(processor_file(root.processor))
         return {"reader": reader, "sample": info, "result_version": self.result_version}
+
+    @functools.cached_property
+    def reader(self) -> ReaderSettings:
+        """The reader's settings, where a processor's file is an absolute path."""
+        reader = self.experiment.settings.dataset.reader
+        root = reader.root
+        if root is None or root.processor is None or ".py:" not in root.processor:
+            return reader
+        path = str(self.experiment.dataset_folder / _expanded(root.processor))
+        return reader.model_copy(update={"root": root.model_copy(update={"processor": path})})
 
     def identity(self) -> dict[str, Any]:
         """Returns what the branch depends on: its files, its sample, the reader."""
@@ -227,7 +244,7 @@ class DatasetConstructorTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore
             [source.path for source in chunk.sources],
             folder,
             sample=dataset.samples[chunk.sample].info(chunk.sample),
-            settings=dataset.reader,
+            settings=self.reader,
             others=[source.path for source in everything],
             # the bytes of a simulated ROOT file have the time in them
             identities={item.path: item.identity for item in everything if item.identity and dataset.reader.root},

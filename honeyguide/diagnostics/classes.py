@@ -19,9 +19,7 @@ NUM_BINS = 40
 
 
 def section(context: Context) -> Section:
-    """Returns how the test events of each truth are spread over the classes."""
-    if not context.model.classes:
-        return not_made(NAME, TITLE, "this model is no classifier.")
+    """Returns how the test events of each truth are spread over the classes of a classifier."""
     if not context.sources.scores:
         return not_made(NAME, TITLE, "there are no scores of this training.")
     tagged = read_tagged_jets(context.sources.scores, weighted=False)

@@ -151,7 +151,7 @@ def _drift_plots(found: Mapping[str, Found]) -> Iterator[Plot]:
     if areas:
         caption = (
             "Cross-validated area under the ROC curve of boosted trees that are trained to tell two groups apart, on "
-            "all features together. 0.5: they can't. Splits should be the same; the other groups need not be."
+            f"all features together. 0.5: they can't. Splits should be the same; {list(found)[-1]} need not be."
         )
         yield Plot(
             "drift_classifier", "Can a classifier tell groups apart?", caption, classifier_figure(areas, kinds=kinds)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from honeyguide.diagnostics import classes
 from honeyguide.diagnostics.context import Context
 from honeyguide.diagnostics.section import Plot, Section, Table, not_made
 from honeyguide.evaluation.distributions import score_distributions
@@ -44,9 +45,9 @@ class Summary:
 
 
 def section(context: Context) -> Section:
-    """Returns the distributions of all scores of the test events."""
+    """Returns the distributions of all scores of the test events; of a classifier, what it takes them for."""
     if context.model.classes:
-        return not_made("scores", TITLE, "this model is a classifier: it has probabilities of classes.")
+        return classes.section(context)
     if not context.sources.scores:
         return not_made("scores", TITLE, "there are no scores of this training.")
     events = read_events(context.sources.scores, RocSettings())

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from honeyguide.diagnostics import (
     activations,
-    classes,
     latent,
     profile,
     projections,
@@ -29,7 +28,6 @@ SECTIONS: tuple[Callable[[Context], Section], ...] = (
     sigma.section,
     reconstruction.section,
     scores.section,
-    classes.section,
     signal_points.section,
     activations.section,
     resources.section,

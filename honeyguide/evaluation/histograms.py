@@ -12,6 +12,7 @@ from typing import Any
 import boost_histogram as bh
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from honeyguide.data.features import Feature
 from honeyguide.data.model_inputs import list_inputs, read_spec
@@ -211,23 +212,18 @@ def _fill_set(
         key: _axis(key, feature, [extent[key] for extent in extents if key in extent], settings)
         for key, feature in features.items()
     }
-    if truths:
-        fillers = {name: _Filler(axes) for name in truths}
-        for rows in (rows for name in samples for rows in source(name)):
-            for code, filler in enumerate(fillers.values()):
-                filler.fill(rows, of=code)
-    else:
-        fillers = {name: _Filler(axes) for name in samples}
-        for name, filler in fillers.items():
-            for rows in source(name):
-                filler.fill(rows)
+    groups = list(truths) if truths else list(samples)
+    filler = _Filler(axes, len(groups))
+    for index, name in enumerate(samples):
+        for rows in source(name):
+            filler.fill(rows, np.full(len(rows), index) if rows.truth is None or not truths else rows.truth)
     unknown = {"process": None, "generator": None, "label": "background", "signal": None}
     return HistogramSet(
         edges={key: np.asarray(axis.edges) for key, axis in axes.items()},
         axis_labels={key: f.axis_label if f else ": ".join(key) for key, f in features.items()},
         categories={key: f.categories if f else () for key, f in features.items()},
         samples={name: dict(unknown) for name in truths} if truths else samples,
-        histograms={name: filler.result() for name, filler in fillers.items()},
+        histograms={name: filler.result(index) for index, name in enumerate(groups)},
     )
 
 
@@ -272,34 +268,34 @@ def _axis(key: Key, feature: Feature | None, extents: Sequence[_Extent], setting
 
 
 class _Filler:
-    """Fills the histograms of one sample or truth."""
+    """Fills the histograms of all samples or truths, the groups, in one pass."""
 
-    def __init__(self, axes: Mapping[Key, bh.axis.Axis]) -> None:
-        self._weighted = {key: bh.Histogram(axis, storage=bh.storage.Weight()) for key, axis in axes.items()}
-        self._counts = {key: bh.Histogram(axis, storage=bh.storage.Int64()) for key, axis in axes.items()}
-        self._nan = dict.fromkeys(axes, 0)
+    def __init__(self, axes: Mapping[Key, bh.axis.Axis], num_groups: int) -> None:
+        group = bh.axis.Integer(0, num_groups, underflow=False, overflow=False)  # -1, no truth, is in no bin
+        self._weighted = {key: bh.Histogram(axis, group, storage=bh.storage.Weight()) for key, axis in axes.items()}
+        self._counts = {key: bh.Histogram(axis, group, storage=bh.storage.Int64()) for key, axis in axes.items()}
+        self._nan = {key: np.zeros(num_groups, np.int64) for key in axes}
 
-    def fill(self, rows: Rows, *, of: int | None = None) -> None:
-        """Fills in a block of events, all of them or those of the truth with the code ``of``."""
-        chosen = None if of is None or rows.truth is None else rows.truth == of
-        for key in self._nan:
+    def fill(self, rows: Rows, group: NDArray[np.int64]) -> None:
+        """Fills in a block of events, each in its group; -1 for none."""
+        for key, nan in self._nan.items():
             values, event = rows.values[key]
             missing = np.isnan(values)
-            used = ~missing if chosen is None else chosen[event] & ~missing
-            self._nan[key] += int(missing.sum() if chosen is None else (missing & chosen[event]).sum())
-            if not used.all():  # the library would count NaN as overflow
-                values, event = values[used], event[used]
-            self._weighted[key].fill(values, weight=rows.weight[event])
-            self._counts[key].fill(values)
+            if missing.any():  # the library would count them as overflow
+                of = group[event[missing]]
+                nan += np.bincount(of[of >= 0], minlength=len(nan))
+                values, event = values[~missing], event[~missing]
+            self._weighted[key].fill(values, group[event], weight=rows.weight[event])
+            self._counts[key].fill(values, group[event])
 
-    def result(self) -> dict[Key, FeatureHistogram]:
-        """Returns the histograms."""
+    def result(self, group: int) -> dict[Key, FeatureHistogram]:
+        """Returns the histograms of one group."""
         return {
             key: FeatureHistogram(
-                np.asarray(self._counts[key].values(flow=True), np.float64),
-                np.asarray(self._weighted[key].values(flow=True)),
-                np.asarray(self._weighted[key].variances(flow=True)),
-                nan,
+                np.asarray(self._counts[key].values(flow=True)[:, group], np.float64),
+                np.ascontiguousarray(self._weighted[key].values(flow=True)[:, group]),
+                np.ascontiguousarray(self._weighted[key].variances(flow=True)[:, group]),
+                int(nan[group]),
             )
             for key, nan in self._nan.items()
         }

@@ -79,7 +79,7 @@ def convert_files(
     """
     identities = {**{file: file for file in files if isinstance(file, str)}, **(identities or {})}
     local = [file for file in files if isinstance(file, Path)]
-    _reject_repeated(local, [file for file in others if isinstance(file, Path)])
+    _reject_repeated(files, others)
     stamps = {file: _stamp(file) for file in local}
     hashes = {file: _text_hash(identities[file]) if file in identities else _source_hash(file) for file in files}
     _reject_copies({file: hashes[file] for file in local}, others, identities)
@@ -149,17 +149,21 @@ def _source_entry(file: RootSource, content_hash: str, stamps: Mapping[Path, tup
     return {"name": file.name, "size": stamps[file][0], "xxh3_128": content_hash}
 
 
-def _reject_repeated(files: Sequence[Path], others: Sequence[Path]) -> None:
+def _reject_repeated(files: Sequence[RootSource], others: Sequence[RootSource]) -> None:
     """Raises a DataError if one of ``files`` is given twice, by whatever path."""
     for given in (files, others):
-        times = Counter(file.resolve() for file in given)
+        times = Counter(map(_resolved, given))
         for file in files:
-            if times[file.resolve()] > 1:
+            if times[_resolved(file)] > 1:
                 raise DataError(
                     "a source file is given twice",
-                    where=", ".join(str(other) for other in given if other.resolve() == file.resolve()),
+                    where=", ".join(str(other) for other in given if _resolved(other) == _resolved(file)),
                     hint="its events would count twice: give it once, in one sample of the dataset",
                 )
+
+
+def _resolved(file: RootSource) -> RootSource:
+    return file.resolve() if isinstance(file, Path) else file
 
 
 def _reject_copies(hashes: dict[Path, str], others: Sequence[RootSource], identities: Mapping[RootSource, str]) -> None:

@@ -49,9 +49,8 @@ class PieceWriter:
         file = RootFile(
             piece.source, self.settings, process=self.sample.process, id_key=piece.id_key, ranges=piece.ranges
         )
-        truths = self.settings.truths.names if self.settings.truths else ()
         shard, num_blocks = self.shard(piece), 0
-        with EventStoreWriter(shard, sample=self.sample, truths=truths) as writer:
+        with EventStoreWriter(shard, sample=self.sample, truths=file.truth_names) as writer:
             for num_blocks, block in enumerate(file.iter_blocks(), start=1):  # noqa: B007
                 writer.append(block)
             writer.finalise(read=file.num_rows, rejected=file.rejected, sources=[piece.identity])
@@ -96,7 +95,8 @@ class _Cutter:
     def __call__(self, source: RootSource) -> list[tuple[int, int]]:
         try:
             with RootTree(source, self.settings.tree) as tree:
-                return tree.ranges(self.settings.branches, self.chunk_size)
+                names = self.settings.branches if self.settings.names_branches else ()
+                return tree.ranges(names, self.chunk_size)
         except UnreadableFileError:
             return []
 

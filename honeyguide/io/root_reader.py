@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 from honeyguide.data.events import ROW_BITS, EventBlock
 from honeyguide.errors import DataError
-from honeyguide.io.root_rows import NOT_FINITE, RowBuilder, Tally
+from honeyguide.io.coffea_events import named_arrays, processor_rows, processor_truths, read_events
+from honeyguide.io.root_rows import NOT_FINITE, RowBuilder, Rows, Tally
 from honeyguide.io.root_settings import RootReaderSettings
 from honeyguide.io.root_sources import RootSource
-from honeyguide.io.root_tree import RootTree, UnreadableFileError
+from honeyguide.io.root_tree import Arrays, RootTree, UnreadableFileError
 
 MAX_ROWS_PER_FILE = 2**ROW_BITS
 """Row indices have to fit into the low bits of the event id."""
@@ -74,18 +74,11 @@ class RootFile:
             UnreadableFileError: The file is damaged, unless the settings skip such ones.
         """
         self._reset()
-        names = self.settings.branches
         try:
             with RootTree(self.source, self.settings.tree) as tree:
                 ranges = self.ranges or [(0, tree.num_entries)]
                 self.num_entries = sum(stop - start for start, stop in ranges)
-                builder = RowBuilder(self.settings, where=f"{self.source}, {tree.name}", id_key=self.id_key)
-                blocks = (tree.iter_blocks(names, self.settings.block_bytes, entries) for entries in ranges)
-                for first_entry, arrays in chain.from_iterable(blocks):
-                    num_entries = len(arrays[names[0]])
-                    rows = builder.build(
-                        arrays, first_entry=first_entry, first_row=self.num_rows, num_entries=num_entries
-                    )
+                for rows, num_entries in self._rows(tree, ranges):
                     self._count(rows.tally, num_entries)
                     yield rows.block
         except UnreadableFileError as error:
@@ -95,10 +88,40 @@ class RootFile:
         if self.ranges is None:
             self.check()
 
+    def _rows(self, tree: RootTree, ranges: Sequence[tuple[int, int]]) -> Iterator[tuple[Rows, int]]:
+        """Yields the rows of each block, and its number of entries."""
+        settings, where = self.settings, f"{self.source}, {tree.name}"
+        if settings.processor is not None:
+            maker = processor_rows(settings.processor, id_key=self.id_key)
+            for entries in ranges:
+                yield maker(read_events(tree, settings, entries), self.num_rows), entries[1] - entries[0]
+            return
+        builder = RowBuilder(settings, where=where, id_key=self.id_key)
+        for first_entry, arrays in self._arrays(tree, ranges, where):
+            num_entries = len(arrays[settings.branches[0]])
+            row = self.num_rows
+            yield builder.build(arrays, first_entry=first_entry, first_row=row, num_entries=num_entries), num_entries
+
+    def _arrays(self, tree: RootTree, ranges: Sequence[tuple[int, int]], where: str) -> Iterator[tuple[int, Arrays]]:
+        """Yields what expressions name, with the index of its first entry: branches, or what a schema makes of them."""
+        settings = self.settings
+        for entries in ranges:
+            if settings.names_branches:
+                yield from tree.iter_blocks(settings.branches, settings.block_bytes, entries)
+            else:
+                yield entries[0], named_arrays(read_events(tree, settings, entries), settings.branches, where)
+
+    @property
+    def truth_names(self) -> tuple[str, ...]:
+        """Names of the truths, in the order of their codes; empty where rows have none."""
+        if self.settings.processor is not None:
+            return processor_truths(self.settings.processor)
+        return self.settings.truths.names if self.settings.truths else ()
+
     def _reset(self) -> None:
         self.num_entries = self.num_entries_read = self.num_rows = self.num_several = 0
         self.rejected, self.first_rejected, self.unreadable = {}, {}, None
-        self.truths = dict.fromkeys(self.settings.truths.names, 0) if self.settings.truths else {}
+        self.truths = dict.fromkeys(self.truth_names, 0)
 
     def _count(self, tally: Tally, num_entries: int) -> None:
         self.num_entries_read += num_entries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,7 +87,7 @@ class RowBuilder:
             for column_name, column in collection.columns.items():
                 rows.reject_not_finite(column, f"{name}.{column_name}", collection.offsets)
         columns = {"id": rows.indices + (self._first_id + first_row), **columns, **self._group_column(arrays, rows)}
-        rows.finish(columns, collections, codes, self._settings)
+        rows.finish(columns, collections, codes, self._settings.truths.names if self._settings.truths else ())
         return rows
 
     def _group_column(self, arrays: Mapping[str, Any], rows: Rows) -> dict[str, NDArray[np.int64]]:
@@ -160,7 +160,7 @@ class RowBuilder:
         if nested:
             keys = ("columns", f"collections.{name}")
             _check_same(rows.offsets, levels[first].offsets[0], keys, self._where)
-        columns = {key: _stored(item.content) for key, item in levels.items()}
+        columns = {key: stored_column(item.content) for key, item in levels.items()}
         offsets = levels[first].offsets[-1]
         if index is None:
             return Collection("events", offsets, columns)
@@ -174,7 +174,10 @@ class RowBuilder:
 class Rows:
     """The rows of a block while they are selected; then ``block`` and ``tally`` say what came of them."""
 
-    def __init__(self, offsets: NDArray[np.int64] | None, num_entries: int, first_entry: int) -> None:
+    def __init__(
+        self, offsets: NDArray[np.int64] | None, num_entries: int, first_entry: int, *, unit: str = "entry"
+    ) -> None:
+        self._unit = unit
         self.offsets = offsets
         self.alive = np.ones(num_entries if offsets is None else int(offsets[-1]), np.bool_)
         self.all_alive = True
@@ -200,11 +203,11 @@ class Rows:
         column = self._spread(levels)
         if column is None:
             raise _wrong_depth(expression, len(levels.offsets), 0 if self.offsets is None else 1)
-        return _stored(column)
+        return stored_column(column)
 
     def try_spread(self, array: Any) -> Numbers | None:
         """Returns one value per row of a branch; None if it has others, of candidates for instance."""
-        levels = _split(array)
+        levels = flat_levels(array)
         return None if levels is None else self._spread(levels)
 
     def reject(self, bad: NDArray[np.bool_], reason: str) -> None:
@@ -254,7 +257,7 @@ class Rows:
         columns: dict[str, Numbers],
         collections: dict[str, Collection],
         codes: NDArray[np.int16] | None,
-        settings: RootReaderSettings,
+        truths: Sequence[str],
     ) -> None:
         """Makes the block of the rows that are left."""
         events: dict[str, Numbers] = {"weight": np.ones(len(self.alive)), **columns}
@@ -267,9 +270,9 @@ class Rows:
         if not self.all_alive:
             events = {name: column[self.alive] for name, column in events.items()}
             collections = {name: _selected(collection, self.alive) for name, collection in collections.items()}
-        if codes is not None and settings.truths is not None:
-            sizes = np.bincount(events["truth"], minlength=len(settings.truths.names))
-            self.tally.truths = dict(zip(settings.truths.names, sizes.tolist(), strict=True))
+        if codes is not None:
+            sizes = np.bincount(events["truth"], minlength=len(truths))
+            self.tally.truths = dict(zip(truths, sizes.tolist(), strict=True))
         self.block = EventBlock(events, collections)
 
     def _spread(self, levels: _Levels) -> Numbers | None:
@@ -281,7 +284,7 @@ class Rows:
 
     def _place(self, row: int) -> str:
         if self.offsets is None:
-            return f"entry {self._first_entry + row}"
+            return f"{self._unit} {self._first_entry + row}"
         entry = int(np.searchsorted(self.offsets, row, side="right")) - 1
         return f"entry {self._first_entry + entry}, object {row - int(self.offsets[entry])}"
 
@@ -295,7 +298,7 @@ class _Levels:
 
 
 def _levels(values: Any, expression: Expression) -> _Levels:
-    levels = _split(values)
+    levels = flat_levels(values)
     if levels is None:
         raise ConfigError(
             "a column is no number, nor a list of numbers",
@@ -305,7 +308,7 @@ def _levels(values: Any, expression: Expression) -> _Levels:
     return levels
 
 
-def _split(values: Any) -> _Levels | None:
+def flat_levels(values: Any) -> _Levels | None:
     """Returns numbers and offsets of an array, or None if it has none."""
     if isinstance(values, np.ndarray):
         return _Levels(values) if values.ndim == 1 and values.dtype.kind in "biuf" else None
@@ -326,7 +329,7 @@ def _split(values: Any) -> _Levels | None:
     return _Levels(content, tuple(offsets)) if content.dtype.kind in "biuf" else None
 
 
-def _stored(column: Numbers) -> Numbers:
+def stored_column(column: Numbers) -> Numbers:
     """Returns a column in a type that every store has."""
     if column.dtype.kind == "b":
         return column.astype(np.int8)

@@ -16,6 +16,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 # what the reader and the event store add themselves
 _RESERVED = {"id", "entry", "object", "group", "truth", "process", "generator", "signal_point", "label", "offsets"}
 
+CoffeaSchema = Literal["BaseSchema", "NanoAODSchema", "PFNanoAODSchema", "ScoutingNanoAODSchema", "PHYSLITESchema"]
 Columns = Annotated[dict[str, str], Field(min_length=1)]
 
 
@@ -39,7 +40,14 @@ class RootReaderSettings(Settings):
     """``entries``: a row for each entry of the tree; ``objects``: one for each object of the lists in ``columns``, e.g.
     each jet of NanoAOD, to which the flat branches of its entry belong too.
     """
-    columns: Columns
+    coffea_schema: CoffeaSchema | None = None
+    """Schema of coffea.nanoevents by which expressions name what is in an event, with its cross references
+    (``Jet.pt``, ``Jet.matched_gen.partonFlavour``); none: they name branches (``Jet_pt``). What an event has not, such
+    as a jet without match, is NaN, or -9999 among whole numbers."""
+    processor: str | None = None
+    """A ``coffea.processor.ProcessorABC`` of one's own, which makes the rows instead of ``columns`` and the rest
+    (``docs/coffea-processors.md``): ``module:Class``, or ``file.py:Class``, from the folder of the dataset's YAML."""
+    columns: dict[str, str] = Field(default_factory=dict)
     """Columns of the rows: an expression over branches for each name; ``weight`` among them is the row's weight."""
     collections: dict[str, RootCollectionSettings] = Field(default_factory=dict)
     """Objects of each row by the collection's name."""
@@ -58,6 +66,17 @@ class RootReaderSettings(Settings):
     block_bytes: int = insignificant(
         2**23, ge=1, description="Bytes of the branches that are read at once; memory grows with it, not with the file."
     )
+
+    @model_validator(mode="after")
+    def _one_maker_of_rows(self) -> Self:
+        if self.processor is None and not self.columns:
+            raise ValueError("columns: at least one is needed, or a processor that makes them")
+        theirs = (self.columns, self.collections, self.cuts, self.truths, self.group)
+        if self.processor is not None and (any(theirs) or self.rows == "objects"):
+            raise ValueError(
+                "a processor makes the rows: no rows, columns, collections, cuts, truths or group beside it"
+            )
+        return self
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -92,6 +111,11 @@ class RootReaderSettings(Settings):
         if self.group is not None:
             texts["group"] = self.group
         return {key: parse_expression(text, where=key) for key, text in texts.items()}
+
+    @property
+    def names_branches(self) -> bool:
+        """Whether expressions name branches of the file, not what a schema makes of them."""
+        return self.processor is None and self.coffea_schema is None
 
     @property
     def branches(self) -> tuple[str, ...]:

@@ -113,13 +113,15 @@ class RootTree:
     def ranges(self, names: Sequence[str], size: int) -> list[tuple[int, int]]:
         """Returns consecutive ranges of about ``size`` entries, in whole baskets or clusters where these are smaller.
 
-        A basket that two ranges share is uncompressed twice. There is one range at least.
+        A basket that two ranges share is uncompressed twice. There is one range at least. Without names the ends of
+        baskets are not looked at.
         """
         self.check_branches(names)
+        ends: Sequence[int] = []
         with self._reading():
             if self._is_ntuple:
                 ends = self._cluster_ends(self.num_entries)
-            else:
+            elif names:
                 chosen = {id(branch) for branch in self._branches(names)}
                 ends = self._tree.common_entry_offsets(filter_branch=lambda branch: id(branch) in chosen)
         edges = [0]

@@ -28,6 +28,7 @@ def write_rows(path, name, truths, *, seed, scale, num_rows=300):
             "truth": rng.integers(-1, len(truths), num_rows).astype(np.int16),
             "group": np.arange(num_rows),
             "pt": rng.exponential(scale, num_rows).astype(np.float32),
+            "score": np.where(rng.random(num_rows) < 0.1, np.nan, rng.random(num_rows)),
             "ncand": rng.integers(2, 9, num_rows).astype(np.int32),
             "is_tagged": rng.random(num_rows) < 0.3,
         },
@@ -114,6 +115,16 @@ def test_a_collection_without_objects_has_empty_histograms_unless_it_is_asked_fo
     feature_figure(result, ("sv", "mass"), settings=HistogramSettings())
     with pytest.raises(DataError, match=r"no sample has a finite value of sv.mass"):
         fill_histograms(shards, tmp_path, settings=HistogramSettings(features={"sv": ("mass",)}))
+
+
+def test_nan_of_a_truth_is_counted_with_it(shards, tmp_path):
+    result = fill_histograms(shards, tmp_path, settings=HistogramSettings(features={"events": ("score",)}))
+    rows = whole(shards)
+    for truth, histograms in result.histograms.items():
+        mine = rows["score"][rows["truth"] == truth]
+        histogram = histograms["events", "score"]
+        assert (histogram.nan, histogram.counts.sum()) == (np.isnan(mine).sum(), np.isfinite(mine).sum())
+    assert sum(histograms["events", "score"].nan for histograms in result.histograms.values()) > 20
 
 
 def test_units_are_those_of_the_feature_table_where_it_knows_the_name(shards, tmp_path):

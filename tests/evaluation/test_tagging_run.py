@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from honeyguide.errors import ConfigError, DataError
 from honeyguide.evaluation.efficiencies import make_jets
 from honeyguide.evaluation.tagged_jets import read_tagged_jets
-from honeyguide.evaluation.tagging_curves import ALL_PROCESSES, discriminator_curve
+from honeyguide.evaluation.tagging_curves import ALL_PROCESSES, discriminator_curve, in_window
 from honeyguide.evaluation.tagging_run import compute_taggers, evaluate_taggers, tagging_summary
 from honeyguide.evaluation.tagging_settings import DiscriminatorSettings, TaggingSettings, TaggingWindow
 from honeyguide.plotting.tagging_evaluation import distribution_figure
@@ -285,3 +285,31 @@ def test_windows_beside_each_other_share_no_jet_and_lose_none(tmp_path):
     settings = TaggingSettings(discriminators=("BvsL",), windows=windows)
     whole, *parts = compute_taggers(one(tmp_path), settings=settings).curves
     assert sum(part.result.num_signal for part in parts) == whole.result.num_signal
+
+
+def test_windows_have_their_lower_ends_and_count_both_sides_of_the_detector():
+    jets = make_jets([0, 0, 0, 0], ("b",), [20, 50, 49.9, 19.9], [0.5, 0.5, -1.4, -0.5])
+    assert in_window(jets, TaggingWindow(pt=(20, 50))).tolist() == [True, False, True, False]
+    assert in_window(jets, TaggingWindow(eta=(0.5, 1.4))).tolist() == [True, True, False, True]
+    assert in_window(jets, TaggingWindow(process="tt")).all()
+
+
+def test_settings_of_uncertainties_bins_and_processes_are_used(tmp_path):
+    trainings = one(tmp_path, sizes={"b": 200, "light": 300, "c": 20})
+    trainings["net"][1]["qcd"] = write_tagger_scores(
+        tmp_path / "qcd", sizes={"b": 100, "light": 200}, seed=7, process="qcd"
+    )
+    plain = TaggingSettings(discriminators=("BvsL",), mistag_efficiencies=(0.2, 0.01))
+    wide = plain.model_copy(update={"confidence_level": 0.95, "by_process": False, "score_bins": 7, "min_jets": 25})
+    curves, others = (compute_taggers(trainings, settings=settings) for settings in (plain, wide))
+    assert [curve.process for curve in curves.curves] == [ALL_PROCESSES, "ttbar", "qcd"]
+    (curve,) = others.curves
+    narrow = curves.curves[0].result
+    assert curve.result.auc.value == narrow.auc.value
+    assert curve.result.auc.low < narrow.auc.low
+    assert [point.target for point in curve.result.working_points] == [0.2, 0.01]
+    assert [point.reason is None for point in curve.result.working_points] == [True, False]
+    shown = others.distributions["net", "BvsL"]
+    assert len(shown.edges) == 8
+    assert list(shown.fractions) == ["b", "light"]  # 20 c jets are too few
+    assert list(curves.distributions["net", "BvsL"].fractions) == ["b", "c", "light"]

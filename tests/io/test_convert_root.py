@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +210,50 @@ def test_the_first_error_is_raised_and_the_rest_is_left_out(
         convert(tmp_path / "out", files, values, chunk_size=4, workers=workers)
     assert "Traceback" not in capfd.readouterr().err
     assert len(list((tmp_path / "out").glob("*.h5"))) < 8
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server of the files in ``tmp_path``."""
+    handler = functools.partial(RangeHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+class RangeHandler(SimpleHTTPRequestHandler):
+    """Serves ranges of files, as servers of ROOT files do."""
+
+    def do_GET(self) -> None:
+        """Answers with one range of bytes."""
+        content = Path(self.translate_path(self.path)).read_bytes()
+        first, last = (int(text) for text in self.headers["Range"].removeprefix("bytes=").split("-"))
+        part = content[first : last + 1]
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{first + len(part) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self.wfile.write(part)
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing on the terminal."""
+
+
+def test_remote_files(tmp_path: Path, files: list[Path], server: str) -> None:
+    urls = [f"{server}/{file.name}" for file in files]
+    remote, counts = convert(tmp_path / "remote", urls)
+    local, _ = convert(tmp_path / "local", files)
+    np.testing.assert_array_equal(remote.events["pt"], local.events["pt"])
+    assert len(set(remote.events["id"])) == len(remote)
+    assert [file["name"] for file in counts.details["files"]] == urls
+    with pytest.raises(DataError, match="given twice"):
+        convert(tmp_path / "twice", [urls[0], urls[0]])
+
+
+@pytest.mark.skipif(find_spec("fsspec_xrootd") is not None, reason="fsspec-xrootd is installed")
+def test_xrootd_without_its_package_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="pip install fsspec-xrootd"):
+        convert(tmp_path / "out", ["root://host.example//store/a.root"])

@@ -46,6 +46,9 @@ def test_blocks_come_back_as_one(tmp_path_factory, blocks):
         np.testing.assert_array_equal(stored.scores[name], expected[name])
     np.testing.assert_array_equal(stored.latent, expected["latent"])
     assert stored.generators == ("pythia", "herwig")
+    # what files of rows have beside
+    assert (stored.truth, stored.pt, stored.eta) == (None, None, None)
+    assert stored.truths == stored.classes == ()
 
 
 def test_missing_events_are_an_error(tmp_path):
