@@ -1,4 +1,4 @@
-"""Reading of ROOT files: rows per CPU second and peak memory, beside ``uproot.iterate`` over the same branches.
+"""Conversion of ROOT files: rows per CPU second and peak memory, beside ``uproot.iterate`` over the same branches.
 
 Run ``python -m benchmarks.root_reading [scale]`` from the root of the repository; scale 1 is files of 50 MB (the
 numbers in them, uncompressed), one of 40 flat branches, a row per jet, and one as NanoAOD, a row per object of lists.
@@ -23,7 +23,7 @@ ROUNDS = 3
 BATCH = 50_000
 NUM_FEATURES = 38
 LIST_FEATURES = ("pt", "eta", "phi", "mass", "btag", "area")
-WAYS = ("uproot.iterate", "reader", "reader and event store")
+WAYS = ("uproot.iterate", "reader", "conversion")
 
 _MEASURE = """
 import json, sys, tempfile, time
@@ -37,21 +37,20 @@ if what == "uproot.iterate":
         for _ in uproot.iterate({str(path): settings.tree}, filter_name=list(settings.branches)):
             pass
 else:
+    import coffea.processor
     from honeyguide.data.sample import SampleInfo
-    from honeyguide.io.event_store import EventStoreWriter
+    from honeyguide.io.convert import convert_files
     from honeyguide.io.root_reader import RootFile
+    from honeyguide.io.settings import ReaderSettings
     sample = SampleInfo(name="tt", process="tt", generator="toy", label="background")
     def work(path):
-        blocks = RootFile(path, settings).iter_blocks()
         if what == "reader":
-            for _ in blocks:
+            for _ in RootFile(path, settings).iter_blocks():
                 pass
             return
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            with EventStoreWriter(Path(folder) / "events.h5", sample=sample) as writer:
-                for block in blocks:
-                    writer.append(block)
-                writer.finalise()
+            reader = ReaderSettings(format="root", root=settings)
+            convert_files([path], Path(folder), sample=sample, settings=reader)
 work(Path(sys.argv[4]))  # a small file: imports
 begin = time.process_time()
 work(path)
@@ -59,6 +58,26 @@ cpu = time.process_time() - begin
 # VmHWM, not ru_maxrss: the latter begins at the peak of the process that started this one
 peak = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
 print(json.dumps({"cpu_s": cpu, "peak_mb": peak}))
+"""
+
+_MEASURE_WORKERS = """
+import json, resource, sys, tempfile, time
+from pathlib import Path
+import coffea.processor
+from honeyguide.data.sample import SampleInfo
+from honeyguide.io.convert import convert_files
+from honeyguide.io.root_settings import RootReaderSettings
+from honeyguide.io.settings import ReaderSettings
+paths, workers = [Path(path) for path in json.loads(sys.argv[1])], int(sys.argv[2])
+root = RootReaderSettings.model_validate_json(sys.argv[3])
+sample = SampleInfo(name="tt", process="tt", generator="toy", label="background")
+begin, wall = time.process_time(), time.perf_counter()
+with tempfile.TemporaryDirectory(dir=paths[0].parent) as folder:
+    settings = ReaderSettings(format="root", root=root, workers=workers)
+    convert_files(paths, Path(folder), sample=sample, settings=settings)
+children = resource.getrusage(resource.RUSAGE_CHILDREN)
+cpu = time.process_time() - begin + children.ru_utime + children.ru_stime
+print(json.dumps({"cpu_s": cpu, "wall_s": time.perf_counter() - wall}))
 """
 
 
@@ -75,6 +94,26 @@ def measure(scale: float = 1.0) -> list[dict[str, Any]]:
             rows += _compare(name, path, small, num_rows, settings)
             path.unlink()
         return rows
+
+
+def measure_workers(scale: float = 1.0, *, num_files: int = 4) -> list[dict[str, Any]]:
+    """Returns what converting several files of 50 MB times ``scale`` takes with one worker and with two."""
+    with tempfile.TemporaryDirectory() as temporary:
+        paths = [Path(temporary) / f"{index}.root" for index in range(num_files)]
+        num_rows = sum(write_flat(path, scale * 50e6, seed=index) for index, path in enumerate(paths))
+        rounds = [{workers: _run_workers(paths, workers) for workers in (1, 2)} for _ in range(ROUNDS)]
+    return [
+        {
+            "name": f"flat: conversion of {num_files} files, {workers} workers",
+            "rows": num_rows,
+            "rows_per_cpu_s": num_rows / median(figures[workers]["cpu_s"] for figures in rounds),
+            "rows_per_s": num_rows / median(figures[workers]["wall_s"] for figures in rounds),
+            "reference": "one worker; CPU seconds of all processes, and wall time",
+            "ratio": median(figures[1]["cpu_s"] / figures[workers]["cpu_s"] for figures in rounds),
+            "speed-up": median(figures[1]["wall_s"] / figures[workers]["wall_s"] for figures in rounds),
+        }
+        for workers in (1, 2)
+    ]
 
 
 def flat_settings() -> dict[str, Any]:
@@ -97,9 +136,9 @@ def list_settings() -> dict[str, Any]:
     }
 
 
-def write_flat(path: Path, size: float) -> int:
+def write_flat(path: Path, size: float, *, seed: int = 1) -> int:
     """Returns the number of rows after writing a flat tree of about ``size`` bytes, ROOT's default compression."""
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     names = [f"f{index}" for index in range(NUM_FEATURES)]
     num_rows = max(1, round(size / (4 * (NUM_FEATURES + 1))))
     with uproot.recreate(path, compression=uproot.ZLIB(1)) as file:
@@ -144,6 +183,7 @@ def _rounded(rng: np.random.Generator, count: int) -> np.ndarray[Any, np.dtype[n
 def _compare(name: str, path: Path, small: Path, num_rows: int, settings: dict[str, Any]) -> list[dict[str, Any]]:
     # in turns, so that a busy machine slows all alike
     rounds = [{way: _run(way, path, small, settings) for way in WAYS} for _ in range(ROUNDS)]
+    ratios = {way: [figures[WAYS[0]]["cpu_s"] / figures[way]["cpu_s"] for figures in rounds] for way in WAYS}
     return [
         {
             "name": f"{name}: {way}",
@@ -151,7 +191,8 @@ def _compare(name: str, path: Path, small: Path, num_rows: int, settings: dict[s
             "rows_per_cpu_s": num_rows / median(figures[way]["cpu_s"] for figures in rounds),
             "peak_mb": max(figures[way]["peak_mb"] for figures in rounds),
             "reference": "uproot.iterate over the same branches, 100 MB at once",
-            "ratio": median(figures[WAYS[0]]["cpu_s"] / figures[way]["cpu_s"] for figures in rounds),
+            "ratio": median(ratios[way]),
+            "ratios": [round(ratio, 3) for ratio in sorted(ratios[way])],
         }
         for way in WAYS
     ]
@@ -162,7 +203,17 @@ def _run(way: str, path: Path, small: Path, settings: dict[str, Any]) -> dict[st
     command = [sys.executable, "-c", _MEASURE, str(path), way, json.dumps(settings), str(small)]
     environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HOME": str(Path.home())}
     result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    figures: dict[str, float] = json.loads(result.stdout)
+    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return figures
+
+
+def _run_workers(paths: list[Path], workers: int) -> dict[str, float]:
+    """Returns CPU seconds, of the workers too, and wall seconds of converting files in a process of its own."""
+    command = [sys.executable, "-c", _MEASURE_WORKERS, json.dumps([*map(str, paths)]), str(workers)]
+    command.append(json.dumps(flat_settings()))
+    environment = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HOME": str(Path.home())}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
     return figures
 
 

@@ -63,8 +63,7 @@ class EventStoreWriter:
             self._append(block)
 
     def _append(self, block: EventBlock) -> None:
-        columns = {**block.events, **self._sample_columns(len(block))}
-        self._append_rows("events", columns, len(block))
+        self._append_rows("events", block.events, len(block))
         if self._num_rows["events"] > len(block) and set(block.collections) != set(self._parents):
             raise self._error("the collections differ from those before", set(block.collections), set(self._parents))
         for name, collection in block.collections.items():
@@ -100,6 +99,10 @@ class EventStoreWriter:
         for column in self._columns.values():
             column.flush()
         selected = self._num_rows["events"]
+        for name, value in self._sample_columns().items():
+            # what is not written is the fill value: these columns take no time and no space
+            shape = {"shape": (selected,), "maxshape": (None,), "chunks": (CHUNK_ROWS,)}
+            self._file.create_dataset(f"events/{name}", dtype=value.dtype, fillvalue=value, **shape, **_COMPRESSION)
         for name, parent in self._parents.items():
             self._file[name].attrs["parent"] = parent
         sample = self._sample
@@ -147,14 +150,11 @@ class EventStoreWriter:
                 hint="is the store full or read-only?",
             ) from error
 
-    def _sample_columns(self, size: int) -> dict[str, NDArray[np.generic]]:
+    def _sample_columns(self) -> dict[str, np.generic]:
+        """Returns the columns that have one value in all events."""
         point = -1 if self._sample.signal_name is None else 0
-        return {
-            "process": np.zeros(size, np.int16),
-            "generator": np.zeros(size, np.int16),
-            "signal_point": np.full(size, point, np.int16),
-            "label": np.full(size, self._sample.label_code, np.int8),
-        }
+        codes = {"process": np.int16(0), "generator": np.int16(0), "signal_point": np.int16(point)}
+        return {**codes, "label": np.int8(self._sample.label_code)}
 
     def _append_rows(self, group: str, columns: Mapping[str, NDArray[np.generic]], size: int) -> None:
         known = {name.split("/")[1] for name in self._columns if name.startswith(f"{group}/")} - {_OFFSETS}

@@ -63,9 +63,10 @@ def _executor(settings: ReaderSettings) -> Iterator[Any]:
         yield processor.IterativeExecutor(status=False)
     elif settings.executor == "dask":
         with _client(str(settings.scheduler)) as client:
-            yield processor.DaskExecutor(client=client, status=False)
+            yield processor.DaskExecutor(client=client, compression=None, status=False)
     else:
-        yield processor.FuturesExecutor(workers=settings.workers, status=False)
+        # without compression the workers need not import coffea, which takes longer than all else that they import
+        yield processor.FuturesExecutor(workers=settings.workers, compression=None, status=False)
 
 
 def _client(address: str) -> Any:

@@ -16,6 +16,8 @@ from honeyguide.io.root_sources import RootSource
 from honeyguide.io.root_tree import RootTree, UnreadableFileError
 from honeyguide.io.settings import ReaderSettings
 
+_PIECES_PER_WORKER = 4
+
 
 @dataclass(frozen=True)
 class RootPiece:
@@ -79,26 +81,19 @@ def convert_root(
         ConfigError: There is nobody to work on them.
         DataError: As of :class:`RootFile`.
     """
-    ranges = run(list(sources), _Cutter(writer.settings, settings.chunk_size), settings, writer.folder)
+    ranges = [_ranges(source, writer.settings, settings.chunk_size) for source in sources]
     pieces = list(_pieces(sources, ranges, settings))
     counts = run(pieces, writer, settings, writer.folder)
     return list(_files(pieces, counts, writer))
 
 
-@dataclass(frozen=True)
-class _Cutter:
-    """Cuts a file into ranges of entries; none where it is damaged: who reads it says what to do about it."""
-
-    settings: RootReaderSettings
-    chunk_size: int
-
-    def __call__(self, source: RootSource) -> list[tuple[int, int]]:
-        try:
-            with RootTree(source, self.settings.tree) as tree:
-                names = self.settings.branches if self.settings.names_branches else ()
-                return tree.ranges(names, self.chunk_size)
-        except UnreadableFileError:
-            return []
+def _ranges(source: RootSource, settings: RootReaderSettings, chunk_size: int) -> list[tuple[int, int]]:
+    """Returns ranges of a file's entries; none where it is damaged: who reads it says what to do about it."""
+    try:
+        with RootTree(source, settings.tree) as tree:
+            return tree.ranges(settings.branches if settings.names_branches else (), chunk_size)
+    except UnreadableFileError:
+        return []
 
 
 def _pieces(
@@ -106,13 +101,20 @@ def _pieces(
     ranges: Sequence[list[tuple[int, int]]],
     settings: ReaderSettings,
 ) -> Iterator[RootPiece]:
-    """Yields what is to be done: by one process file by file, by several range by range; the rows are the same."""
-    index = 0
+    """Yields what is to be done: by one process file by file, by several parts of files; the rows are the same."""
+    index, size = 0, _ranges_per_piece(sum(map(len, ranges)), settings)
     for (source, (id_key, identity)), found in zip(sources.items(), ranges, strict=True):
         wanted = found[:1] if settings.debug else found
-        for part in zip(wanted) if settings.parallel and wanted else [tuple(wanted)]:
-            yield RootPiece(index, source, identity, id_key, part)
+        for start in range(0, max(len(wanted), 1), size):
+            yield RootPiece(index, source, identity, id_key, tuple(wanted[start : start + size]))
             index += 1
+
+
+def _ranges_per_piece(num_ranges: int, settings: ReaderSettings) -> int:
+    """Returns how many ranges of a file are one piece: few pieces cost less, several per worker end at one time."""
+    if not settings.parallel:
+        return max(num_ranges, 1)
+    return 1 if settings.executor == "dask" else max(num_ranges // (_PIECES_PER_WORKER * settings.workers), 1)
 
 
 def _files(pieces: Sequence[RootPiece], counts: Sequence[RootFile], writer: PieceWriter) -> Iterator[RootFile]:
