@@ -46,8 +46,8 @@ def confusion_figure(matrix: ConfusionMatrix, *, title: str = "") -> Figure:
 def efficiency_figure(result: TaggingPoints, index: int, *, against: Literal["pt", "eta"], title: str = "") -> Figure:
     """Returns the efficiency of every truth at one working point against pt or eta.
 
-    Error bars are the intervals; an arrow down from the upper end stands where no jet passes, nothing where there are
-    too few jets.
+    Error bars are the intervals; points of different truths stand beside each other in a bin. An arrow down from the
+    upper end stands where no jet passes, nothing where there are too few jets.
 
     Args:
         result: The working points.
@@ -63,10 +63,9 @@ def efficiency_figure(result: TaggingPoints, index: int, *, against: Literal["pt
         axes = figure.subplots()
         for place, code in enumerate(shown):
             columns = [array[index, code].ravel() for array in (table.value, table.low, table.high)]
-            _draw(axes, edges, columns, place, result.truths[code])
+            _draw(axes, edges, columns, (place, len(shown)), result.truths[code])
         axes.set_xlim(edges[0], edges[-1])
-        axes.set_yscale("log")
-        plain_log(axes, x=against == "pt" and edges[0] > 0)
+        plain_log(axes, x=against == "pt" and edges[0] > 0, y=True)
         eta = r"jet $|\eta|$" if result.bins.absolute_eta else r"jet $\eta$"
         axes.set_xlabel(r"jet $p_\mathrm{T}$ [GeV]" if against == "pt" else eta)
         axes.set_ylabel("efficiency")
@@ -75,21 +74,23 @@ def efficiency_figure(result: TaggingPoints, index: int, *, against: Literal["pt
         return figure
 
 
-def _draw(axes: Axes, edges: Floats, columns: Sequence[Floats], place: int, label: str) -> None:
+def _draw(axes: Axes, edges: Floats, columns: Sequence[Floats], places: tuple[int, int], label: str) -> None:
     value, low, high = columns
+    place, number = places
     shown, none = value > 0, value == 0  # neither is true of NaN
-    centres, half = (edges[1:] + edges[:-1]) / 2, np.diff(edges) / 2
+    x = edges[:-1] + np.diff(edges) * (0.5 + 0.5 * ((place + 0.5) / number - 0.5))  # beside each other, not before
+    sides = np.stack([x - edges[:-1], edges[1:] - x])
     if none.any():
         style: dict[str, Any] = {"fmt": "none", "color": colour(place), "elinewidth": 1.2}
-        axes.errorbar(centres[none], high[none], xerr=half[none], yerr=high[none] / 3, uplims=True, **style)
+        axes.errorbar(x[none], high[none], xerr=sides[:, none], yerr=high[none] / 3, uplims=True, **style)
     if not shown.any():
         return
     errors = np.stack([value - low, high - value])
     axes.errorbar(
-        centres[shown],
+        x[shown],
         value[shown],
         yerr=errors[:, shown],
-        xerr=half[shown],
+        xerr=sides[:, shown],
         fmt=MARKERS[place % len(MARKERS)],
         color=colour(place),
         markersize=5,

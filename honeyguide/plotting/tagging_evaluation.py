@@ -123,11 +123,10 @@ def window_text(window: TaggingWindow | None) -> str:
     if window is None:
         return ""
     parts = []
-    if window.pt is not None:
-        parts.append(rf"{window.pt[0]:g} ≤ $p_\mathrm{{T}}$ < {window.pt[1]:g} GeV")
-    if window.eta is not None:
-        low = f"{window.eta[0]:g} ≤ " if window.eta[0] else ""
-        parts.append(rf"{low}$|\eta|$ < {window.eta[1]:g}")
+    for symbol, ends, unit in ((r"$p_\mathrm{T}$", window.pt, " GeV"), (r"$|\eta|$", window.eta, "")):
+        if ends is not None:
+            low = f"{ends[0]:g} ≤ " if ends[0] else ""
+            parts.append(f"{low}{symbol} < {ends[1]:g}{unit}")
     return ", ".join(parts)
 
 

@@ -83,3 +83,13 @@ def test_folds_of_rows_keep_sets_and_truth(tmp_path):
             assert batch.truth.tolist() == [truths[i] for i in batch.event_id.tolist()]
             for event, mask in zip(batch.event_id.tolist(), batch.sets["sv"].mask, strict=True):
                 assert np.array_equal(mask, masks[event])
+
+
+def test_rows_of_a_group_are_on_one_side_of_every_fold(tmp_path):
+    folder = write_row_inputs(tmp_path / "rows")
+    sources = [ModelInputs.open(path) for path in list_inputs(folder, "train").values()]
+    assert len(np.unique(np.concatenate([s.group for s in sources]))) < 310  # of 600 rows
+    for number in range(3):
+        sides = [{int(i) for s in part for i in s.group} for part in split_fold(sources, Fold(folder, number, 3))]
+        assert all(len(side) > 50 for side in sides)
+        assert not sides[0] & sides[1]

@@ -25,8 +25,8 @@ BLOCKS = {block.file: block.text for block in blocks(PAGE) if block.file}
 def test_the_experiment_of_the_page_has_all_that_it_names(tmp_path):
     (tmp_path / "my_tagger.yaml").write_text(BLOCKS["my_tagger.yaml"])
     experiment = load_experiment(str(tmp_path / "my_tagger.yaml")).settings
-    settings, classes = experiment.tagging, experiment.model.model_dump()["classes"]
-    truths = [truth for members in classes.values() for truth in members]
+    settings, truths = experiment.tagging, experiment.dataset.reader.root.truths.names
+    classes = experiment.model.model_dump()["classes"] or {truth: (truth,) for truth in truths}
     found = discriminators(settings, tuple(classes), truths, classes)
     assert list(found) == ["BvsL", "CvsL", "CvsB", "QvsG", "BvsUDS"]
     background = {truths[code] for code in found["BvsUDS"].background}

@@ -164,6 +164,18 @@ def test_tagger_learns_from_simulated_jets(jets: Law) -> None:
     assert loose["mistag"][0] == pytest.approx(passed.mean())
 
 
+def test_tagger_trains_on_real_jets_of_nanoaod(shared_data: Path, tmp_path: Path) -> None:
+    law = Law(tmp_path)
+    (tmp_path / "files.txt").write_text(f"{shared_data / 'root' / 'nano_tt_v15.root'}\n")
+    run = ("--config", "nanoaod_v15", "--filelist", "files.txt", "--epochs", "10", "--set", FEW)
+    succeeded(law, "tasks.roc.ROCCurveTask", *run)
+    (curve,) = json.loads((output(law, "ROCCurveTask") / "roc.json").read_text())["curves"]
+    # a quarter of 348 b jets, and of 1,094 light ones, is for the test
+    assert 60 < curve["num_signal"] < 115
+    assert 220 < curve["num_background"] < 330
+    assert curve["auc"]["value"] - 2 * curve["auc"]["error"] > 0.7
+
+
 def discriminator_of(law: Law) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Which jets are b jets, of b and light jets, and P(b) / (P(b) + P(light)), from the files of scores."""
     found = []

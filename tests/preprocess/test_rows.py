@@ -145,12 +145,16 @@ def test_sets_are_padded_as_an_independent_construction_says(tmp_path, shards, b
         assert sorted(seen) == sorted(known)
 
 
-def test_rows_of_a_group_are_in_one_split_and_all_splits_have_some(tmp_path, shards):
+def test_rows_of_a_group_are_in_one_split_and_all_splits_have_some(tmp_path, shards, blocks):
     folder = run(tmp_path / "out", shards)
+    known = rows_by_id([block for of_sample in blocks.values() for block in of_sample])
     groups = {split: set() for split in SPLITS}
     for split in SPLITS:
         for path in list_inputs(folder, split).values():
-            groups[split] |= set(ModelInputs.open(path).group.tolist())
+            part = ModelInputs.open(path)
+            own = [int(known[i][0].events["group"][known[i][1]]) for i in part.event_id.tolist()]
+            assert part.group.tolist() == own
+            groups[split] |= set(own)
     assert all(len(own) > 30 for own in groups.values())
     assert not groups["train"] & groups["test"]
     assert not groups["train"] & groups["validation"]

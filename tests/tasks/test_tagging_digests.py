@@ -101,8 +101,8 @@ def test_taggers_and_anomaly_scores_are_not_drawn_together() -> None:
 
 def test_truths_of_the_classes_are_those_of_each_training() -> None:
     requirements = ROCCurveTask(
-        config="quickstart_tagging", overlay="two: model.classes={b: [b, c], light: [uds, g]}"
+        config="quickstart_tagging", overlay="two: model.classes={heavy: [b, c], light: [uds, g]}"
     ).requires()
     first, second = (class_truths(task) for task in requirements.values())
     assert first["b"] == ("b",)
-    assert tuple(second["b"]) == ("b", "c")
+    assert {name: tuple(truths) for name, truths in second.items()} == {"heavy": ("b", "c"), "light": ("uds", "g")}
