@@ -23,7 +23,7 @@ _COLLECTIONS = {
     "pair": ("pair_candidates", "n_pair_candidates"),
 }
 _LEFT_OUT = {
-    "processor": "one reader reads all; a processor of your own is named by dataset.reader.processor",
+    "processor": "one reader reads all; a processor of your own is named by dataset.reader.root.processor",
     "dataset": "one format of model inputs serves all models",
     "data_precision": "model inputs are float32",
     "process_weights": "give samples other numbers of files, or columns.weight and training.event_weights: physics",

@@ -44,6 +44,7 @@ class PreprocessTask(HoneyguideTask):
 
     def run(self) -> None:
         """Writes the model inputs."""
+        from honeyguide.data.row_reweighting import read_row_reweighting
         from honeyguide.preprocess.pipeline import preprocess
 
         settings, dataset = self.experiment.settings, self.requires()
@@ -55,6 +56,10 @@ class PreprocessTask(HoneyguideTask):
                 settings=settings.preprocess,
                 progress=self.progress("preprocessing (fit, then write), events"),
             )
+            reweighting = read_row_reweighting(folder)
+        if reweighting is not None:
+            shares = ", ".join(f"{name} {share:.1%}" for name, share in reweighting.kept_shares.items())
+            self.publish_message(f"reweighting to {reweighting.settings.reference} keeps in an epoch: {shares}")
 
 
 class TestDatasetParameters(HoneyguideTask):

@@ -57,6 +57,7 @@ def write_tagger_scores(folder: Path, *, sizes: Mapping[str, int], seed: int = 0
         "truth": np.array([truths.index(name) for name in names]),
         "pt": np.exp(rng.uniform(np.log(20), np.log(500), size)),
         "eta": rng.uniform(-2.5, 2.5, size),
+        "group": np.arange(size) // 2,
     }
     scores = {f"prob_{name}": p[:, i] for i, name in enumerate(CLASSES)}
     folder.mkdir(parents=True)

@@ -119,6 +119,13 @@ class Reweighting:
         return np.asarray(result)
 
     @property
+    def kept_shares(self) -> dict[str, float]:
+        """The share of each truth's jets, by weight, that sampling keeps on average; only of truths that have jets."""
+        kept, all_jets = self.sampled.sumw.sum((1, 2)), self.before.sumw.sum((1, 2))
+        pairs = zip(self.before.truths, kept, all_jets, strict=True)
+        return {name: float(part / whole) for name, part, whole in pairs if whole > 0}
+
+    @property
     def sampled(self) -> Spectra:
         """The spectra that sampling by the keep-probabilities gives on average."""
         kept = self.keep_probabilities

@@ -22,6 +22,7 @@ TREE = "events"
 _NAMES = ("processes", "generators", "signal_points")
 _ROW_NAMES = ("truths", "classes")
 _ROW_TRUTH: dict[str, np.dtype[Any]] = {
+    "group": np.dtype(np.int64),
     "truth": np.dtype(np.int16),
     "pt": np.dtype(np.float32),
     "eta": np.dtype(np.float32),
@@ -65,6 +66,7 @@ class Scores:
     signal_points: tuple[str, ...]
     scores: dict[str, NDArray[np.floating[Any]]]
     latent: NDArray[np.float32]
+    group: NDArray[np.int64] | None = None
     truth: NDArray[np.int16] | None = None
     pt: NDArray[np.float32] | None = None
     eta: NDArray[np.float32] | None = None
@@ -83,7 +85,8 @@ class ScoresWriter:
         num_events: Events that will come in total.
         score_names: The scores.
         latent_dim: Length of the latent vectors.
-        spec: Gives the names behind the codes; at level ``row`` there are ``truth``, ``pt`` and ``eta``, too.
+        spec: Gives the names behind the codes; at level ``row`` there are ``group``, ``truth``, ``pt`` and
+            ``eta``, too.
         classes: The classes of a classifier.
         root: Whether to write ``scores.root``: a TTree ``events`` with a branch per truth column, a branch
             ``score_<name>`` per score, ``latent`` as an array of fixed size, and the names behind the codes as JSON

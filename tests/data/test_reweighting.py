@@ -156,6 +156,16 @@ def test_sums_of_squared_weights_are_those_of_the_jets():
     np.testing.assert_allclose(sampled, found.sampled.inside2.sum((1, 2)), rtol=0.1)
 
 
+def test_the_shares_that_are_told_are_those_that_are_kept():
+    block = toy(20_000)
+    found = made(block)
+    kept, truth = found.kept(block, np.arange(20_000)), np.asarray(block.truth)
+    for code, (_, share) in enumerate(found.kept_shares.items()):
+        mine = kept[truth == code]
+        assert abs(mine.mean() - share) < 4 * np.sqrt(share * (1 - share) / len(mine)) + 1e-9
+    assert len(found.kept_shares) == 3
+
+
 def test_the_fate_of_a_jet_depends_on_its_id_seed_and_draw_alone():
     block = toy(4000)
     found, jet_id = made(block), np.arange(4000) * 977

@@ -105,6 +105,8 @@ def test_scores_are_those_of_the_jets_in_the_test_files(tutorial: Law) -> None:
         for name in truths:
             counts[name] = counts.get(name, 0) + 1
         assert pt.min() >= 15
+        ids = tree.arrays(["event_id", "group"], library="np")
+        assert len(set(ids["event_id"])) == len(pt)
     # counted again, from the files
     expected = dict.fromkeys(counts, 0)
     flags = {"b": "isB", "gbb": "isGBB", "bb": "isBB", "leptonicb": "isLeptonicB", "leptonicbc": "isLeptonicB_C"}
