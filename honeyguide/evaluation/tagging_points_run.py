@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from honeyguide.errors import ConfigError
 from honeyguide.evaluation.correction_file import write_corrections
-from honeyguide.evaluation.discriminators import Discriminator, discriminators, in_truths
-from honeyguide.evaluation.efficiencies import Floats, Jets
+from honeyguide.evaluation.discriminators import discriminators, in_truths
 from honeyguide.evaluation.tagged_jets import TaggedJets, read_tagged_jets
 from honeyguide.evaluation.tagging_points import TaggingPoints, plane_points, tagging_points
+from honeyguide.evaluation.tagging_result import Plane
 from honeyguide.evaluation.tagging_settings import TaggingSettings
 
 SCHEMA = 1
-
-
-@dataclass(frozen=True)
-class Plane:
-    """The jets in the plane of two discriminators, and the working points in it.
-
-    Attributes:
-        values: Of the two discriminators, each of shape (num_jets,).
-        jets: The jets.
-        pair: The two discriminators.
-        points: The working points.
-    """
-
-    values: tuple[Floats, Floats]
-    jets: Jets
-    pair: tuple[Discriminator, Discriminator]
-    points: TaggingPoints
 
 
 def evaluate_working_points(

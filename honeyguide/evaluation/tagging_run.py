@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +19,11 @@ from honeyguide.evaluation.efficiencies import Floats
 from honeyguide.evaluation.result import RocResult, spread
 from honeyguide.evaluation.tagged_jets import PREFIX, TaggedJets, read_tagged_jets
 from honeyguide.evaluation.tagging_curves import ALL_PROCESSES, TaggingCurve, curves
+from honeyguide.evaluation.tagging_result import TaggerEvaluation
 from honeyguide.evaluation.tagging_settings import INCLUSIVE, TaggingSettings
 
 SCHEMA = 1
 Members = Mapping[str, Sequence[str]]
-
-
-@dataclass(frozen=True)
-class TaggerEvaluation:
-    """Everything that figures show.
-
-    Attributes:
-        curves: All ROC curves.
-        distributions: (training, name) to the distributions of a class probability or discriminator per truth with
-            enough jets, of the first seed.
-        confusion: (training, seed) to the confusion matrix.
-        counts: Training to jets per process and truth, per seed.
-        settings: What they were made with.
-    """
-
-    curves: tuple[TaggingCurve, ...]
-    distributions: Mapping[tuple[str, str], Distributions]
-    confusion: Mapping[tuple[str, int], ConfusionMatrix]
-    counts: Mapping[str, Sequence[Any]]
-    settings: TaggingSettings
 
 
 def evaluate_taggers(

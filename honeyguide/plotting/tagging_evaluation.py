@@ -20,7 +20,7 @@ from honeyguide.plotting.tagging import confusion_figure
 if TYPE_CHECKING:
     from honeyguide.evaluation.distributions import Distributions
     from honeyguide.evaluation.tagging_curves import TaggingCurve
-    from honeyguide.evaluation.tagging_run import TaggerEvaluation
+    from honeyguide.evaluation.tagging_result import TaggerEvaluation
     from honeyguide.evaluation.tagging_settings import TaggingSettings, TaggingWindow
 
 Floats = NDArray[np.float64]

@@ -18,7 +18,7 @@ from honeyguide.plotting.tagging import efficiency_figure
 
 if TYPE_CHECKING:
     from honeyguide.evaluation.tagging_points import TaggingPoints
-    from honeyguide.evaluation.tagging_points_run import Plane
+    from honeyguide.evaluation.tagging_result import Plane
 
 Floats = NDArray[np.float64]
 PLANE_BINS = 40
