@@ -63,8 +63,9 @@ def run_job(job: TrainingJob, nodes: Nodes) -> None:
         job.run(Member())
         return
     path = job.checkpoint / "job.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(job.model_dump_json())
+    # another node may read it while it is written again
+    with atomic_file(path) as partial:
+        partial.write_text(job.model_dump_json())
     launch(path, processes=job.training.processes, nodes=nodes)
 
 
