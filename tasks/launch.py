@@ -22,6 +22,7 @@ from typing import IO, Any
 
 from honeyguide import errors
 from honeyguide.errors import ConfigError, HoneyguideError
+from honeyguide.io.atomic import atomic_file
 from honeyguide.training.stopping import StoppedError, StopRequest
 from tasks import errors as task_errors
 from tasks.rank import STOP, record_path
