@@ -110,7 +110,8 @@ def _systematic(result: TaggingPoints, systematic: str, eta: str, flow: Flow) ->
             name: {
                 "nodetype": "multibinning",
                 "inputs": [eta, "pt"],
-                "edges": [list(result.bins.eta), list(result.bins.pt)],
+                # correctionlib takes no integers, which the default bins have
+                "edges": [[float(edge) for edge in edges] for edges in (result.bins.eta, result.bins.pt)],
                 "content": _cells(result.binned, index, code, systematic),
                 "flow": flow,
             }

@@ -62,6 +62,13 @@ def test_the_file_has_the_schema_and_says_what_is_in_it(results):
     assert "are errors" in absolute["corrections"][1]["description"]
 
 
+def test_correctionlib_reads_the_default_bins(tmp_path):
+    """Some of them are whole numbers, which correctionlib takes for no edges."""
+    write_corrections(tmp_path / "points.json", made(TaggingSettings().bins), description="a toy")
+    file = correctionlib.CorrectionSet.from_file(str(tmp_path / "points.json"))
+    assert 0 < file["BvsL_efficiency"].evaluate("central", "loose", "b", 0.7, 60.0) <= 1
+
+
 def test_thresholds_in_two_dimensions(results, read):
     file = read()
     for name, value in zip(("CvsL", "CvsB"), results[1].points[0].thresholds, strict=True):
