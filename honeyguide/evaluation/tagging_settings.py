@@ -7,6 +7,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from honeyguide.data.reweighting_settings import JetBinning
+from honeyguide.errors import nearest_name
 from honeyguide.settings import Settings
 
 Efficiency = Annotated[float, Field(gt=0, lt=1)]
@@ -136,4 +137,20 @@ class TaggingSettings(Settings):
                 raise ValueError(f"{name} names a value twice: {', '.join(map(str, values))}")
         if self.plane_points and self.plane[0] == self.plane[1]:
             raise ValueError(f"plane needs two different discriminators, got {self.plane[0]!r} twice")
+        return self
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        known = {**READY_DISCRIMINATORS, **self.definitions}
+        named = {"discriminators": self.discriminators, "working_points": self.working_points}
+        named["plane"] = self.plane if self.plane_points else ()
+        for key, names in named.items():
+            for name in names:
+                if name not in known:
+                    near = nearest_name(name, known)
+                    raise ValueError(
+                        f"{key} names the discriminator {name!r}, which there is not; "
+                        + (f"nearest: {near}; " if near else "")
+                        + f"allowed: {', '.join(known)}, and those of definitions"
+                    )
         return self

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from honeyguide.errors import ConfigError, DataError
 from honeyguide.evaluation.discriminators import discriminators, truth_codes
@@ -96,7 +97,6 @@ def test_tiny_float32_probabilities_keep_their_ratio():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"discriminators": ("BvsLight",)}, "no discriminator 'BvsLight'(.|\n)*nearest: BvsL"),
         (
             {"definitions": {"BvsL": DiscriminatorSettings(numerator=("b",), denominator=("b", "lihgt"))}},
             "no class or group 'lihgt'(.|\n)*nearest: light",
@@ -114,6 +114,21 @@ def test_tiny_float32_probabilities_keep_their_ratio():
 def test_wrong_names_are_readable_errors(values, message):
     with pytest.raises(ConfigError, match=message):
         made(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"discriminators": ("BvsLight",)},
+        {"working_points": {"BvsLight": {}}},
+        {"plane": ("BvsLight", "CvsB")},
+    ],
+)
+def test_unknown_discriminator_is_an_error_of_the_settings_before_anything_is_trained(values):
+    with pytest.raises(ValidationError, match=f"{next(iter(values))} names .*'BvsLight'.*nearest: BvsL;"):
+        TaggingSettings(**values)
+    own = {"BvsLight": DiscriminatorSettings(numerator=("b",), denominator=("all",))}
+    TaggingSettings(**values, definitions=own)
 
 
 def test_a_group_names_where_its_wrong_member_stands():
