@@ -256,7 +256,9 @@ def _problem(item: Any, raw: dict[str, Any], paths: tuple[Path, Path], overrides
             known = _keys_at(raw, location[:-2])
             near = nearest_name(location[-2], [name for name in known if name != location[-2]])
             return ConfigError(f"{message}: {key}", where=f"--set {beside}", nearest=near)
-    return ConfigError(message, where=where, got=None if item["type"] == "missing" else repr(item["input"])[:200])
+    # a check of a whole section has said what of it is wrong; the section itself would bury that
+    whole = item["type"] == "missing" or (item["type"] == "value_error" and isinstance(item["input"], dict))
+    return ConfigError(message, where=where, got=None if whole else repr(item["input"])[:200])
 
 
 def _is_about(override: str, key: str) -> bool:
