@@ -232,7 +232,9 @@ class DatasetConstructorTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore
         rejected = f", rejected {counts['rejected']}: {counts['first_rejected']}" if counts["rejected"] else ""
         truths = f", {counts['truths']}" if counts["truths"] else ""
         sample, read, selected = self.branch_data.sample, counts["read"], counts["selected"]
-        self.publish_message(f"{sample}: {read:,} rows read, {selected:,} selected{truths}{rejected}")
+        lost = [file["unreadable"] for file in counts.get("files", ()) if file["unreadable"]]
+        skipped = f"; skipped, or cut short: {'; '.join(lost)}" if lost else ""
+        self.publish_message(f"{sample}: {read:,} rows read, {selected:,} selected{truths}{rejected}{skipped}")
 
     def _convert(self, folder: Path) -> dict[str, Any]:
         """Returns the counts of the branch's files, after writing its shards."""

@@ -100,7 +100,8 @@ def sides(name: str, settings: TaggingSettings) -> tuple[str, str]:
     """Returns what a discriminator tells apart, in the names of its definition: signal and background."""
     definition = settings.definitions.get(name, READY_DISCRIMINATORS.get(name))
     if definition is None:
-        raise _unknown("discriminator", name, {**READY_DISCRIMINATORS, **settings.definitions}, where="tagging.discriminators")
+        known = {**READY_DISCRIMINATORS, **settings.definitions}
+        raise _unknown("discriminator", name, known, where="tagging.discriminators")
     others = [item for item in definition.denominator if item not in definition.numerator]
     background = ", ".join("all others" if item == ALL_CLASSES else item for item in others)
     vetoed = f" without {', '.join(definition.veto)}" if definition.veto else ""

@@ -142,11 +142,12 @@ def tagging_points(
         ConfigError: The mis-identified truth does not exist, or is signal.
         DataError: There are no such jets or no signal; values are NaN.
     """
-    mistag = truth_codes(points.mistag, settings, jets.truths, where=f"tagging.working_points.{discriminator.name}.mistag")
+    where = f"tagging.working_points.{discriminator.name}.mistag"
+    mistag = truth_codes(points.mistag, settings, jets.truths, where=where)
     if set(mistag) & set(discriminator.signal):
         raise ConfigError(
             f"'{points.mistag}' is signal of {discriminator.name}: its efficiency is no mis-identification",
-            where=f"tagging.working_points.{discriminator.name}.mistag",
+            where=where,
         )
     signal, background = np.isin(jets.truth, discriminator.signal), np.isin(jets.truth, mistag)
     classes = two_classes(values[signal], values[background], jets.weight[signal], jets.weight[background])
