@@ -55,6 +55,7 @@ def translate(old: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dict[s
     known |= {"global_custom_features", "pt_key", "eta_key", *_LEFT_OUT}
     for group, keys in _COLLECTIONS.items():
         known |= {*keys, f"{group}_custom_features", f"{keys[0]}_custom_features"}
+    _check_forms(old, name)
     processes = [str(process) for process in old.get("processes", ["default"])]
     for key, value in old.items():
         if key not in known and not (isinstance(value, Mapping) and set(value) <= _WINDOW):
@@ -68,6 +69,33 @@ def translate(old: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dict[s
     classes = _classes(list(old["truths"]))
     experiment |= {"model": {"family": "tagger", "classes": classes}, "tagging": _tagging(old, processes, classes)}
     return dataset, experiment, notes
+
+
+def _check_forms(old: Any, name: str) -> None:
+    """Checks that lists are lists and mappings are mappings, as far as they are gone through.
+
+    Raises:
+        ConfigError: One is not.
+    """
+    if not isinstance(old, Mapping):
+        raise ConfigError("a config of b-hive is a mapping", where=name, got=type(old).__name__)
+    lists = {"processes", "global_features", "bins_pt", "bins_eta", *(keys[0] for keys in _COLLECTIONS.values())}
+    for key, value in old.items():
+        custom = str(key).endswith("_custom_features") and value is not None
+        if (key in lists or custom) and not isinstance(value, list):
+            raise ConfigError("this key of b-hive is a list", where=f"{name}: {key}", got=value)
+        if custom:
+            _check_conditions(value, f"{name}: {key}")
+    truths = old.get("truths", [])
+    if not isinstance(truths, list | Mapping):
+        raise ConfigError("truths are a list or a mapping", where=f"{name}: truths", got=truths)
+    for label, conditions in truths.items() if isinstance(truths, Mapping) else ():
+        _check_conditions(conditions, f"{name}: truths: {label}")
+
+
+def _check_conditions(items: Any, where: str) -> None:
+    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
+        raise ConfigError("this is a list of mappings, name: value", where=where, got=items)
 
 
 def _reader(old: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,11 @@ def test_list_of_truths_and_one_process_for_all_files() -> None:
     [
         ({"trename": "x"}, "trename"),
         ({"global_custom_features": [{"x": "__import__('os').system('true')"}]}, "global_custom_features: x"),
+        ({"truths": {"label_b": ["jet_hflav == 5"]}}, "truths: label_b(.|\n)*jet_hflav == 5"),
+        ({"truths": "isB"}, "truths(.|\n)*isB"),
+        ({"processes": {"TT": ["*TT*"]}}, "processes(.|\n)*TT"),
+        ({"global_features": "jet_pt"}, "global_features"),
+        ({"cpf_custom_features": ["x"]}, "cpf_custom_features"),
     ],
 )
 def test_what_is_not_understood_is_an_error(changes: dict[str, object], said: str) -> None:
@@ -112,3 +117,8 @@ def test_what_is_not_understood_is_an_error(changes: dict[str, object], said: st
         translate(old(**changes), "x")
     with pytest.raises(ConfigError, match="treename"):
         translate({key: value for key, value in old().items() if key != "treename"}, "x")
+
+
+def test_file_without_content_is_an_error() -> None:
+    with pytest.raises(ConfigError, match="NoneType"):
+        translate(None, "x")  # type: ignore[arg-type]
