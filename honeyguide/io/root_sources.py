@@ -37,7 +37,11 @@ def read_filelist(path: Path) -> list[RootSource]:
     entries = [line for line in lines if line and not line.startswith("#")]
     if not entries:
         raise DataError("a filelist names no file", where=path, hint="one path, glob or URL per line")
-    return find_sources(entries, path.parent)
+    try:
+        return find_sources(entries, path.parent)
+    except DataError as error:
+        hint = "each file stands there once, and is there; relative paths start at the filelist's folder"
+        raise DataError(error.what, where=path, got=error.details["got"], hint=hint) from error
 
 
 def find_sources(entries: Sequence[str], base: Path) -> list[RootSource]:

@@ -42,6 +42,7 @@ def test_bad_filelists(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
         read_filelist(filelist)
     assert error.value.details["got"] == "nowhere/*.root"
+    assert error.value.details["where"] == filelist
 
 
 def test_a_file_that_is_listed_twice_is_refused(tmp_path: Path) -> None:
