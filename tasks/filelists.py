@@ -49,7 +49,8 @@ def recorded(folder: Path) -> Path:
             "this version of the dataset was converted with several filelists",
             where=folder,
             got=", ".join(map(str, found)),
-            hint="say which one with --filelist FILE, or give each a --dataset-version of its own",
+            hint="say which one with --filelist FILE, give each a --dataset-version of its own, or remove the record "
+            f"of one, e.g. {records[0].name}",
         )
     if not found[0].is_file():
         raise DataError(

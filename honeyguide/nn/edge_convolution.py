@@ -22,8 +22,9 @@ def nearest_objects(
         mask: Which slots have an object; the others are nobody's neighbours, and have none.
         number: Neighbours of an object, where there are so many.
     """
-    # differences instead of scalar products: those lose the distance of close objects
-    distance = (coordinates.unsqueeze(2) - coordinates.unsqueeze(1)).square().sum(-1)
+    # not from scalar products, which lose the distance of close objects; who is near has no gradient
+    points = coordinates.detach()
+    distance = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
     itself = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
     none = itself | ~mask.unsqueeze(1) | ~mask.unsqueeze(2)
     nearest = distance.masked_fill(none, torch.inf).topk(min(number, mask.shape[1] - 1), dim=2, largest=False)
@@ -64,21 +65,23 @@ class EdgeConvolution(nn.Module):
         # A x + B (y - x) is computed for every object, not for every edge
         theirs = features @ of_difference.T
         own = features @ of_object.T - theirs
-        batch = torch.arange(len(index), device=index.device).view(-1, 1, 1)
-        edges = own.unsqueeze(2) + theirs[batch, index]
-        mean = self._mean_of_edges(edges, present)
+        mean = self._mean_of_edges(own, theirs, index, present)
         straight = self._normalised(self.shortcut(features), mask)
         return torch.relu(mean + straight).masked_fill(~mask.unsqueeze(-1), 0)
 
-    def _mean_of_edges(self, edges: Tensor, present: Tensor) -> Tensor:
+    def _mean_of_edges(self, own: Tensor, theirs: Tensor, index: Tensor, present: Tensor) -> Tensor:
         """Returns the mean over the neighbours that there are, after all maps."""
         count = present.sum(2, keepdim=True).clamp(min=1)
-        if may_drop_padding(edges):  # only real edges are worth the time
-            rows = self._maps(edges[present], None)
-            full = rows.new_zeros(*present.shape, rows.shape[1]).masked_scatter(present.unsqueeze(-1), rows)
-            return full.sum(2) / count
-        rows = self._maps(edges.flatten(0, 2), present.flatten()).reshape(*present.shape, -1)
-        return rows.masked_fill(~present.unsqueeze(-1), 0).sum(2) / count
+        if may_drop_padding(own):  # only real edges are worth the time, and the memory
+            row, slot, _ = present.nonzero(as_tuple=True)
+            edges = self._maps(own[row, slot] + theirs[row, index[present]], None)
+            num_rows, num_slots = present.shape[:2]
+            total = edges.new_zeros(num_rows * num_slots, edges.shape[1]).index_add(0, row * num_slots + slot, edges)
+            return total.reshape(num_rows, num_slots, -1) / count
+        batch = torch.arange(len(index), device=index.device).view(-1, 1, 1)
+        edges = own.unsqueeze(2) + theirs[batch, index]
+        edges = self._maps(edges.flatten(0, 2), present.flatten()).reshape(*present.shape, -1)
+        return edges.masked_fill(~present.unsqueeze(-1), 0).sum(2) / count
 
     def _maps(self, rows: Tensor, present: Tensor | None) -> Tensor:
         rows = torch.relu(self.norms[0](rows, present))
