@@ -75,8 +75,11 @@ def test_the_fields_of_the_page_are_those_that_are_translated() -> None:
     fields = {name for name in FIELDS.split() if not name.startswith("*")}
     not_in_yaml = {"integer_features", "classes", "default"}
     window = {"pt_min", "pt_max", "eta_min", "eta_max"}
-    needed = {"treename": "t", "truths": ["isB", "isC"], "global_features": ["jet_pt"]}
-    lists = {"bins_pt": [1, 2], "bins_eta": [0, 1], "processes": ["TT"]}
-    for name in fields - not_in_yaml - window - set(needed):
-        given = lists.get(name, ["x"] if name.endswith(("candidates", "features")) and name[:2] != "n_" else "1")
-        translate({**needed, name: given}, "mine")  # an unknown key is an error
+    base: dict[str, object] = {"treename": "t", "truths": ["isB", "isC"], "global_features": ["jet_pt"]}
+    lists = {"bins_pt": [1, 2], "bins_eta": [0, 1], "processes": ["TT"], "truths": ["isB"], "global_features": ["x"]}
+    groups = {name for name in fields if name.endswith(("candidates", "_features")) and name[:2] != "n_"}
+    base |= {name: ["x"] for name in groups - set(base) - not_in_yaml}
+    for name in fields - not_in_yaml - window:
+        given = lists.get(name, ["x", "y"] if name in groups else "1")
+        # an unknown key is an error; a known one makes other files, or a note
+        assert translate({**base, name: given}, "mine") != translate(base, "mine"), name
