@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 
 from honeyguide.errors import ConfigError, nearest_name
+from honeyguide.evaluation.curve_file import write_curve, write_distributions
 from honeyguide.evaluation.distributions import score_distributions
 from honeyguide.evaluation.events import ScoredEvents, read_events
 from honeyguide.evaluation.result import Entry, Evaluation, roc_result, spread
@@ -162,20 +162,9 @@ def _write_curves(evaluation: Evaluation, path: Path) -> None:
     with h5py.File(path, "w", track_order=True) as file:
         file.attrs["schema"] = SCHEMA
         for index, entry in enumerate(evaluation.entries):
-            group = file.create_group(_curve_name(index))
-            for key in ("training", "seed", "score", "signal"):
-                group.attrs[key] = getattr(entry, key)
-            group.attrs["auc"] = entry.result.auc.value
-            for field in fields(entry.result.curve):
-                group[field.name] = getattr(entry.result.curve, field.name)
-            group["signal_efficiency_low"] = entry.result.low
-            group["signal_efficiency_high"] = entry.result.high
-        for index, ((training, score), histogram) in enumerate(evaluation.distributions.items()):
-            group = file.create_group(f"distributions/{index:04d}")
-            group.attrs.update({"training": training, "score": score, "groups": json.dumps([*histogram.fractions])})
-            group["edges"] = histogram.edges
-            group["fractions"] = np.stack([*histogram.fractions.values()])
-            group["errors"] = np.stack([*histogram.errors.values()])
+            keys = ("training", "seed", "score", "signal")
+            write_curve(file, _curve_name(index), entry.result, {key: getattr(entry, key) for key in keys})
+        write_distributions(file, evaluation.distributions, groups="groups")
 
 
 def _curve_name(index: int) -> str:

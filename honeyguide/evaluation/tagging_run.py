@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from honeyguide.errors import ConfigError
 from honeyguide.evaluation.confusion import ConfusionMatrix, confusion_matrix
+from honeyguide.evaluation.curve_file import write_curve, write_distributions
 from honeyguide.evaluation.discriminators import discriminators
 from honeyguide.evaluation.distributions import Distributions, score_distributions
 from honeyguide.evaluation.efficiencies import Floats
@@ -173,20 +174,9 @@ def _write_curves(evaluation: TaggerEvaluation, path: Path) -> None:
         for index, curve in enumerate(evaluation.curves):
             if curve.result is None:
                 continue
-            group = file.create_group(_curve_name(index))
-            for key in ("training", "seed", "discriminator", "process", "window"):
-                group.attrs[key] = getattr(curve, key)
-            group.attrs["auc"] = curve.result.auc.value
-            for field in fields(curve.result.curve):
-                group[field.name] = getattr(curve.result.curve, field.name)
-            group["signal_efficiency_low"] = curve.result.low
-            group["signal_efficiency_high"] = curve.result.high
-        for index, ((training, name), histogram) in enumerate(evaluation.distributions.items()):
-            group = file.create_group(f"distributions/{index:04d}")
-            group.attrs.update({"training": training, "score": name, "truths": json.dumps([*histogram.fractions])})
-            group["edges"] = histogram.edges
-            group["fractions"] = np.stack([*histogram.fractions.values()])
-            group["errors"] = np.stack([*histogram.errors.values()])
+            keys = ("training", "seed", "discriminator", "process", "window")
+            write_curve(file, _curve_name(index), curve.result, {key: getattr(curve, key) for key in keys})
+        write_distributions(file, evaluation.distributions, groups="truths")
 
 
 def _write_confusion(evaluation: TaggerEvaluation, path: Path) -> None:
