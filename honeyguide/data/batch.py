@@ -18,10 +18,17 @@ class Objects:
     Attributes:
         features: Scaled features, (batch, object, feature); 0 where there is no object.
         mask: True where there is an object, (batch, object).
+        vectors: Four-momenta px, py, pz, E [GeV], (batch, object, 4), not scaled; 0 where there is no object, None
+            where the set has none.
     """
 
     features: Float[Tensor, "batch object feature"]
     mask: Bool[Tensor, "batch object"]
+    vectors: Float[Tensor, "batch object 4"] | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Returns all tensors by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Batch:
         generator: Generator codes (batch,); names in ``InputSpec.generators``.
         event_id: Unique event ids (batch,).
         truth: Truth codes (batch,), names in ``InputSpec.truths``, -1 for none; None where rows have no truth.
+        targets: Scaled values that a model learns to predict, (batch, target), see ``InputSpec.targets``; None without.
         sets: Sets of objects by name, in the order of ``InputSpec.sets``.
     """
 
@@ -48,6 +56,7 @@ class Batch:
     generator: Int[Tensor, " batch"]
     event_id: Int[Tensor, " batch"]
     truth: Int[Tensor, " batch"] | None = None
+    targets: Float[Tensor, "batch target"] | None = None
     sets: Mapping[str, Objects] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -66,20 +75,22 @@ class Batch:
         return Batch.from_tensors({name: function(tensor) for name, tensor in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """Returns all tensors by name; those of a set are ``<set>/features`` and ``<set>/mask``."""
+        """Returns all tensors by name; those of a set are ``<set>/features``, ``<set>/mask`` and so on."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sets"}
         flat = {name: tensor for name, tensor in own.items() if tensor is not None}
         for name, item in self.sets.items():
-            flat |= {f"{name}/features": item.features, f"{name}/mask": item.mask}
+            flat |= {f"{name}/{part}": tensor for part, tensor in item.tensors().items()}
         return flat
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Batch:
         """Returns the batch of which :meth:`tensors` made these."""
         own: dict[str, Any] = {name: tensor for name, tensor in tensors.items() if "/" not in name}
-        sets = dict.fromkeys(name.split("/")[0] for name in tensors if "/" in name)
-        objects = {name: Objects(tensors[f"{name}/features"], tensors[f"{name}/mask"]) for name in sets}
-        return cls(**own, sets=objects)
+        sets: dict[str, dict[str, Tensor]] = {}
+        for name in (name for name in tensors if "/" in name):
+            item, part = name.split("/")
+            sets.setdefault(item, {})[part] = tensors[name]
+        return cls(**own, sets={name: Objects(**parts) for name, parts in sets.items()})
 
     @classmethod
     def join(cls, batches: Sequence[Batch]) -> Batch:

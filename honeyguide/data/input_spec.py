@@ -32,6 +32,8 @@ class ObjectSet(Settings):
     """Objects per row."""
     columns: tuple[Column, ...]
     """Columns of the objects, in order."""
+    vectors: bool = False
+    """Whether the objects have four-momenta beside their features."""
 
 
 class InputSpec(Settings):
@@ -59,6 +61,8 @@ class InputSpec(Settings):
     """Names behind the integer codes of ``signal_point``; -1 stands for none (background)."""
     sets: tuple[ObjectSet, ...] = ()
     """Sets of objects of a row, at level ``row``."""
+    targets: tuple[Column, ...] = ()
+    """Columns of ``targets``: what a model learns to predict of a row, in order, each scaled."""
     truths: tuple[str, ...] = ()
     """Names behind the integer codes of ``truth``; none where rows have no truth."""
 

@@ -42,7 +42,9 @@ _ROW_DTYPES: dict[str, np.dtype[Any]] = {
     "group": np.dtype(np.int64),
 }
 _SET_DTYPES: dict[str, np.dtype[Any]] = {"features": np.dtype(np.float32), "mask": np.dtype(np.bool_)}
+_FLOAT = np.dtype(np.float32)
 _SETS = "sets"  # attribute of files of rows: names of the sets in their order
+_FURTHER = "further"  # attribute of files of rows: names of the float32 datasets that only some inputs have
 _PAGE = 4096  # datasets start at page boundaries, so that memory maps are aligned for every type
 
 
@@ -53,10 +55,17 @@ class ObjectArrays:
     Attributes:
         features: Scaled features (num_events, size, num_features), float32; 0 where there is no object.
         mask: True where there is an object, (num_events, size).
+        vectors: Four-momenta px, py, pz, E [GeV], (num_events, size, 4), float32, not scaled; 0 where there is no
+            object, None where the set has none.
     """
 
     features: NDArray[np.float32]
     mask: NDArray[np.bool_]
+    vectors: NDArray[np.float32] | None = None
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns all arrays by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,7 @@ class ModelInputs:
         pt: Transverse momentum of the row [GeV], float32, not scaled.
         eta: Pseudorapidity of the row, float32, not scaled.
         group: Ids of the physics events that rows belong to, int64; splits and folds keep them together.
+        targets: Scaled values to be predicted, (num_events, num_targets), float32; None without.
         sets: Sets of objects by name, in the order of ``InputSpec.sets``.
     """
 
@@ -95,6 +105,7 @@ class ModelInputs:
     pt: NDArray[np.float32] | None = None
     eta: NDArray[np.float32] | None = None
     group: NDArray[np.int64] | None = None
+    targets: NDArray[np.float32] | None = None
     sets: Mapping[str, ObjectArrays] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -110,7 +121,8 @@ class ModelInputs:
         try:
             with h5py.File(path, "r") as file:
                 _check_header(file, path)
-                dtypes = _dtypes(json.loads(file.attrs[_SETS]) if _SETS in file.attrs else None)
+                names = json.loads(file.attrs[_SETS]) if _SETS in file.attrs else None
+                dtypes = _dtypes(names, json.loads(file.attrs.get(_FURTHER, "[]")))
                 places = {name: _place(file, name, dtype, path) for name, dtype in dtypes.items()}
             raw = np.memmap(path, dtype=np.uint8, mode="c")
         except (OSError, ValueError, RuntimeError) as error:
@@ -118,21 +130,22 @@ class ModelInputs:
         return cls.from_arrays({name: _view(raw, dtype, *places[name]) for name, dtype in dtypes.items()})
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns all arrays by name; those of a set are ``<set>/features`` and ``<set>/mask``."""
+        """Returns all arrays by name; those of a set are ``<set>/features``, ``<set>/mask`` and so on."""
         own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sets"}
         flat = {name: array for name, array in own.items() if array is not None}
         for name, item in self.sets.items():
-            flat |= {f"{name}/features": item.features, f"{name}/mask": item.mask}
+            flat |= {f"{name}/{part}": array for part, array in item.arrays().items()}
         return flat
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> ModelInputs:
         """Returns the model inputs of which :meth:`arrays` made these."""
         own: dict[str, Any] = {name: array for name, array in arrays.items() if "/" not in name}
-        names = dict.fromkeys(name.split("/")[0] for name in arrays if "/" in name)
-        return cls(
-            **own, sets={name: ObjectArrays(arrays[f"{name}/features"], arrays[f"{name}/mask"]) for name in names}
-        )
+        sets: dict[str, dict[str, NDArray[Any]]] = {}
+        for name in (name for name in arrays if "/" in name):
+            item, part = name.split("/")
+            sets.setdefault(item, {})[part] = arrays[name]
+        return cls(**own, sets={name: ObjectArrays(**parts) for name, parts in sets.items()})
 
     def map(self, function: Callable[[NDArray[Any]], NDArray[Any]]) -> ModelInputs:
         """Returns the model inputs with ``function`` of each of the arrays."""
@@ -164,15 +177,22 @@ class ModelInputsWriter:
             "event": (spec.num_event_features,),
         }
         names = None
+        further: list[str] = []
         if spec.level == "row":
             names = [item.name for item in spec.sets]
             self._file.attrs[_SETS] = json.dumps(names)
             for item in spec.sets:
                 tails[f"{item.name}/features"] = (item.size, len(item.columns))
                 tails[f"{item.name}/mask"] = (item.size,)
+                tails[f"{item.name}/vectors"] = (item.size, 4)
+            tails["targets"] = (len(spec.targets),)
+            further = [f"{item.name}/vectors" for item in spec.sets if item.vectors]
+            further += ["targets"] if spec.targets else []
+            if further:
+                self._file.attrs[_FURTHER] = json.dumps(further)
         self._datasets = {
             name: self._file.create_dataset(name, (num_events, *tails.get(name, ())), dtype, fill_time="never")
-            for name, dtype in _dtypes(names).items()
+            for name, dtype in _dtypes(names, further).items()
         }
 
     def append(self, columns: Mapping[str, NDArray[np.generic]]) -> None:
@@ -245,12 +265,17 @@ def list_inputs(folder: Path, split: str) -> dict[str, Path]:
     return {path.parent.name: path for path in sorted(folder.glob(f"*/{split}.h5"))}
 
 
-def _dtypes(sets: Sequence[str] | None) -> dict[str, np.dtype[Any]]:
-    """Returns the types of all datasets; ``sets`` are the names of the sets of rows, None at the other levels."""
+def _dtypes(sets: Sequence[str] | None, further: Sequence[str]) -> dict[str, np.dtype[Any]]:
+    """Returns the types of all datasets.
+
+    Args:
+        sets: Names of the sets of rows, None at the other levels.
+        further: Names of float32 datasets that are there beside those of all inputs.
+    """
     if sets is None:
         return _DTYPES
     of_sets = {f"{name}/{part}": dtype for name in sets for part, dtype in _SET_DTYPES.items()}
-    return {**_DTYPES, **_ROW_DTYPES, **of_sets}
+    return {**_DTYPES, **_ROW_DTYPES, **of_sets, **dict.fromkeys(further, _FLOAT)}
 
 
 def _check_header(file: h5py.File, path: Path) -> None:

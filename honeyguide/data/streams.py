@@ -30,6 +30,7 @@ _TYPES = {
     "generator": torch.int64,
     "event_id": torch.int64,
     "truth": torch.int64,
+    "targets": torch.float32,
 }
 
 RELEASE_BYTES = 16 * 2**20  # pages of the files are given back after this much has been read
@@ -278,7 +279,7 @@ def _tails(source: ModelInputs) -> dict[str, tuple[tuple[int, ...], torch.dtype]
     types = _TYPES | {
         f"{name}/{part}": dtype
         for name in source.sets
-        for part, dtype in (("features", torch.float32), ("mask", torch.bool))
+        for part, dtype in (("features", torch.float32), ("mask", torch.bool), ("vectors", torch.float32))
     }
     return {name: (array.shape[1:], types[name]) for name, array in source.arrays().items() if name in types}
 

@@ -163,6 +163,8 @@ def _parts(spec: InputSpec) -> dict[str, Any]:
     parts: dict[str, Any] = {name: getattr(spec, name) for name in ("level", "shape", "columns", "event_columns")}
     parts["sets"] = ", ".join(f"{item.name}[{item.size}]" for item in spec.sets)
     parts |= {f"columns of {item.name}": item.columns for item in spec.sets}
+    parts["sets with four-momenta"] = ", ".join(item.name for item in spec.sets if item.vectors)
+    parts["targets"] = spec.targets
     return parts | {"truths": ", ".join(spec.truths)}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from honeyguide.data.input_spec import Column, InputSpec
 from honeyguide.data.model_inputs import ModelInputs, ModelInputsWriter, list_inputs, read_spec, write_spec
+from honeyguide.data.streams import BatchStream
 from honeyguide.errors import DataError, StoreError
 from tests.planted import make_row_spec, make_rows
 
@@ -200,6 +201,24 @@ def test_rows_come_back_with_truth_and_sets_in_their_order(tmp_path):
         np.testing.assert_array_equal(read[name], values)
     assert inputs.sets["sv"].features.dtype == np.float32
     assert inputs.sets["sv"].mask.dtype == bool
+
+
+def test_four_momenta_and_targets_come_back_where_the_specification_has_them(tmp_path):
+    spec, rows = make_row_spec(), make_rows(120, first_id=7)
+    sets = [item.model_copy(update={"vectors": item.name == "npf"}) for item in spec.sets]
+    targets = tuple(Column(name=name, feature=name, kind="continuous") for name in ("mass", "energy"))
+    rng = np.random.default_rng(1)
+    rows |= {"npf/vectors": rng.normal(size=(120, 4, 4)).astype(np.float32)}
+    rows |= {"targets": rng.normal(size=(120, 2)).astype(np.float32)}
+    write(tmp_path / "train.h5", spec.model_copy(update={"sets": tuple(sets), "targets": targets}), rows)
+    inputs = ModelInputs.open(tmp_path / "train.h5")
+    assert inputs.sets["cpf"].vectors is None
+    np.testing.assert_array_equal(inputs.sets["npf"].vectors, rows["npf/vectors"])
+    np.testing.assert_array_equal(inputs.targets, rows["targets"])
+    (batch,) = BatchStream([inputs], batch_size=200).batches()
+    assert set(batch.tensors()) == set(rows) - {"pt", "eta", "group", "process", "signal_point"}
+    np.testing.assert_array_equal(batch.sets["npf"].vectors, rows["npf/vectors"])
+    np.testing.assert_array_equal(batch.rows(5, 9).targets, rows["targets"][5:9])
 
 
 def test_events_have_no_truth_and_no_sets(tmp_path):

@@ -69,13 +69,14 @@ VARIANTS_OF_A_LEVEL = {
 }
 
 
-def row_spec(sizes: dict[str, int], *, num_event_features: int) -> InputSpec:
+def row_spec(sizes: dict[str, int], *, num_event_features: int, vectors: bool = False) -> InputSpec:
     """Inputs of rows with a truth and sets of objects, each with another number of features."""
     sets = tuple(
         ObjectSet(
             name=name,
             size=size,
             columns=tuple(Column(name=f"x{i}", feature=f"x{i}", kind="continuous") for i in range(3 + number)),
+            vectors=vectors,
         )
         for number, (name, size) in enumerate(sizes.items())
     )
@@ -93,6 +94,7 @@ SPECS = {
 ROW_SPECS = {
     "row": row_spec({"cpf": 6, "npf": 4, "vtx": 2}, num_event_features=3),
     "row, other sets": row_spec({"tracks": 5, "lost": 2}, num_event_features=0),
+    "row, four-momenta": row_spec({"particles": 7, "vertices": 3}, num_event_features=2, vectors=True),
     "row, no sets": row_spec({}, num_event_features=4),
 }
 # families that take other inputs than events of objects
@@ -120,14 +122,26 @@ def make_set(item: ObjectSet, num_events: int) -> Objects:
     mask = torch.rand(num_events, item.size) < 0.6
     mask[1::3] = False
     mask[0] = True
-    features = torch.randn(num_events, item.size, len(item.columns))
-    return Objects(features.masked_fill(~mask[..., None], 0), mask)
+    features = torch.randn(num_events, item.size, len(item.columns)).masked_fill(~mask[..., None], 0)
+    if not item.vectors:
+        return Objects(features, mask)
+    momenta = torch.randn(num_events, item.size, 3) + torch.tensor([20.0, 0.0, 5.0])
+    vectors = torch.cat([momenta, (momenta.square().sum(-1, keepdim=True) + 0.02).sqrt()], -1)
+    return Objects(features, mask, vectors.masked_fill(~mask[..., None], 0))
+
+
+def changed(item: Objects, change: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]) -> Objects:
+    """The set with other objects in its places; four-momenta are changed as features are, in the same places."""
+    if item.vectors is None:
+        return Objects(*change(item.features, item.mask))
+    both, mask = change(torch.cat([item.features, item.vectors], -1), item.mask)
+    return Objects(both[..., :-4], mask, both[..., -4:])
 
 
 def with_objects(batch: Batch, change: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, ...]]) -> Batch:
     """The batch with other objects in all places: ``change`` maps features and mask to features and mask."""
     objects, mask = change(batch.objects, batch.mask)
-    sets = {name: Objects(*change(item.features, item.mask)) for name, item in batch.sets.items()}
+    sets = {name: changed(item, change) for name, item in batch.sets.items()}
     return replace(batch, objects=objects, mask=mask, sets=sets)
 
 
