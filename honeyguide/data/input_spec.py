@@ -63,6 +63,8 @@ class InputSpec(Settings):
     """Sets of objects of a row, at level ``row``."""
     targets: tuple[Column, ...] = ()
     """Columns of ``targets``: what a model learns to predict of a row, in order, each scaled."""
+    observers: tuple[str, ...] = ()
+    """Names of the columns of ``observers``: what is known of a row and kept beside its scores, and no model sees."""
     truths: tuple[str, ...] = ()
     """Names behind the integer codes of ``truth``; none where rows have no truth."""
 

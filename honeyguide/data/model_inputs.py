@@ -89,6 +89,7 @@ class ModelInputs:
         eta: Pseudorapidity of the row, float32, not scaled.
         group: Ids of the physics events that rows belong to, int64; splits and folds keep them together.
         targets: Scaled values to be predicted, (num_events, num_targets), float32; None without.
+        observers: Columns that no model sees, (num_events, num_observers), float32, not scaled; None without.
         sets: Sets of objects by name, in the order of ``InputSpec.sets``.
     """
 
@@ -106,6 +107,7 @@ class ModelInputs:
     eta: NDArray[np.float32] | None = None
     group: NDArray[np.int64] | None = None
     targets: NDArray[np.float32] | None = None
+    observers: NDArray[np.float32] | None = None
     sets: Mapping[str, ObjectArrays] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -185,9 +187,9 @@ class ModelInputsWriter:
                 tails[f"{item.name}/features"] = (item.size, len(item.columns))
                 tails[f"{item.name}/mask"] = (item.size,)
                 tails[f"{item.name}/vectors"] = (item.size, 4)
-            tails["targets"] = (len(spec.targets),)
+            tails |= {"targets": (len(spec.targets),), "observers": (len(spec.observers),)}
             further = [f"{item.name}/vectors" for item in spec.sets if item.vectors]
-            further += ["targets"] if spec.targets else []
+            further += [name for name in ("targets", "observers") if getattr(spec, name)]
             if further:
                 self._file.attrs[_FURTHER] = json.dumps(further)
         self._datasets = {

@@ -203,20 +203,23 @@ def test_rows_come_back_with_truth_and_sets_in_their_order(tmp_path):
     assert inputs.sets["sv"].mask.dtype == bool
 
 
-def test_four_momenta_and_targets_come_back_where_the_specification_has_them(tmp_path):
+def test_four_momenta_targets_and_observers_come_back_where_the_specification_has_them(tmp_path):
     spec, rows = make_row_spec(), make_rows(120, first_id=7)
     sets = [item.model_copy(update={"vectors": item.name == "npf"}) for item in spec.sets]
     targets = tuple(Column(name=name, feature=name, kind="continuous") for name in ("mass", "energy"))
     rng = np.random.default_rng(1)
     rows |= {"npf/vectors": rng.normal(size=(120, 4, 4)).astype(np.float32)}
     rows |= {"targets": rng.normal(size=(120, 2)).astype(np.float32)}
-    write(tmp_path / "train.h5", spec.model_copy(update={"sets": tuple(sets), "targets": targets}), rows)
+    rows |= {"observers": rng.normal(size=(120, 1)).astype(np.float32)}
+    further = {"sets": tuple(sets), "targets": targets, "observers": ("mass",)}
+    write(tmp_path / "train.h5", spec.model_copy(update=further), rows)
     inputs = ModelInputs.open(tmp_path / "train.h5")
     assert inputs.sets["cpf"].vectors is None
     np.testing.assert_array_equal(inputs.sets["npf"].vectors, rows["npf/vectors"])
     np.testing.assert_array_equal(inputs.targets, rows["targets"])
+    np.testing.assert_array_equal(inputs.observers, rows["observers"])
     (batch,) = BatchStream([inputs], batch_size=200).batches()
-    assert set(batch.tensors()) == set(rows) - {"pt", "eta", "group", "process", "signal_point"}
+    assert set(batch.tensors()) == set(rows) - {"pt", "eta", "group", "process", "signal_point", "observers"}
     np.testing.assert_array_equal(batch.sets["npf"].vectors, rows["npf/vectors"])
     np.testing.assert_array_equal(batch.rows(5, 9).targets, rows["targets"][5:9])
 
