@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import law
-
-from tasks.base import HoneyguideTask
+from tasks.remote import RemoteWorkflow
 
 if TYPE_CHECKING:
     from honeyguide.generate.settings import GeneratorSettings
@@ -27,7 +25,7 @@ class Chunk:
     num_events: int
 
 
-class GenerateEventsTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore[misc]
+class GenerateEventsTask(RemoteWorkflow):
     """Simulate the samples of a dataset that have no files; a branch is a chunk of events of one sample.
 
         law run GenerateEventsTask --config quickstart --workers 2

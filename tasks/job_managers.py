@@ -1,0 +1,88 @@
+"""What the schedulers are asked beyond law's queries: why a job waits, and which job is whose."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+import law
+
+law.contrib.load("slurm", "htcondor")
+
+NEVER = (
+    "AccountNotAllowed", "AssocMaxCpuPerJobLimit", "AssocMaxMemPerJob", "AssocMaxNodePerJobLimit",
+    "AssocMaxWallDurationPerJobLimit", "BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS",
+    "JobHeldAdmin", "JobHeldUser", "PartitionDown", "PartitionInactive", "PartitionNodeLimit", "PartitionTimeLimit",
+    "QOSMaxCpuPerJobLimit", "QOSMaxGRESPerJob", "QOSMaxMemoryPerJob", "QOSMaxNodePerJobLimit",
+    "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed", "ReqNodeNotAvail", "launch_failed_requeued_held",
+)  # fmt: skip
+"""Slurm's reasons for which a job waits until somebody does something."""
+_SECONDS = 60
+_HELD = "held"
+
+
+class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
+    """law's, which tells a job that can't start from one that waits for its turn."""
+
+    def query(self, job_id: Any, *args: Any, **kwargs: Any) -> Any:
+        """Returns the states; a job that Slurm will never start has failed, for Slurm's reason, and is cancelled."""
+        found = super().query(job_id, *args, **kwargs)
+        many = isinstance(job_id, (list, tuple))
+        states = found if many else {job_id: found}
+        waiting = [number for number, state in (states or {}).items() if state and state["status"] == self.PENDING]
+        for number, reason in self._reasons(waiting).items():
+            if reason.startswith(NEVER):
+                states[number].update(status=self.FAILED, error=f"Slurm will not start this job: {reason}")
+                self.cancel(number, silent=True)
+        return found
+
+    def find(self, names: Sequence[str]) -> dict[str, int]:
+        """Returns the ids of the jobs of these names that Slurm knows, running or done."""
+        chosen = ["--noheader", f"--name={','.join(names)}"]
+        queue = _answer("slurm_cmd_squeue", "--Format=JobID:20,Name:60", *chosen)
+        past = _answer("slurm_cmd_sacct", "--allocations", "--starttime=now-30days", "--format=JobID%20,JobName%60", *chosen)
+        pairs = [line.split() for line in (past + queue).splitlines() if line.strip()]
+        return {pair[1]: int(pair[0]) for pair in pairs if pair[1] in names}
+
+    def _reasons(self, job_ids: Sequence[Any]) -> dict[Any, str]:
+        """Returns Slurm's reasons why these jobs wait."""
+        if not job_ids:
+            return {}
+        chosen = f"--jobs={','.join(map(str, job_ids))}"
+        lines = _answer("slurm_cmd_squeue", "--noheader", "--Format=JobID:20,Reason:80", chosen).splitlines()
+        pairs = [line.split(None, 1) for line in lines if line.strip()]
+        return {int(pair[0]): pair[1].strip() for pair in pairs if len(pair) == 2}
+
+
+class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
+    """law's, which removes what has failed from the queue: held jobs would stay there for good."""
+
+    def query(self, job_id: Any, *args: Any, **kwargs: Any) -> Any:
+        """Returns the states."""
+        found = super().query(job_id, *args, **kwargs)
+        states = found if isinstance(job_id, (list, tuple)) else {job_id: found}
+        failed = [number for number, state in (states or {}).items() if state and state["status"] == self.FAILED]
+        if failed:
+            self.cancel(failed, silent=True)
+        return found
+
+    def find(self, names: Sequence[str]) -> dict[str, str]:
+        """Returns the ids of the jobs of these names that HTCondor knows, running or done."""
+        marks = {name.rpartition("-")[0] for name in names}
+        constraint = " || ".join(f'HoneyguideJobs == "{mark}"' for mark in sorted(marks))
+        asked = ["-constraint", constraint, "-af", "HoneyguideJobs", "ClusterId", "ProcId"]
+        lines = [*_answer("htcondor_cmd_history", *asked).splitlines(), *_answer("htcondor_cmd_q", *asked).splitlines()]
+        found = {f"{mark}-{process}": f"{cluster}.{process}" for mark, cluster, process in map(str.split, filter(None, lines))}
+        return {name: found[name] for name in names if name in found}
+
+
+def _answer(command: str, *arguments: str) -> str:
+    """Returns what a command of the scheduler says; nothing where it fails, which law's own queries report."""
+    words = [*shlex.split(law.config.get_expanded("job", command)), *arguments]
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=_SECONDS)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return said.stdout

@@ -1,0 +1,148 @@
+"""What law does not do for the jobs of a workflow: state that no kill damages, jobs that are found again, readable ends."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import law
+
+from honeyguide.errors import HoneyguideError
+from honeyguide.io.atomic import atomic_file
+from tasks.job_managers import HTCondorManager, SlurmManager
+
+law.contrib.load("slurm", "htcondor")
+
+_LOG_LINES = 15
+_ENDS = ("tolerance exceeded", "acceptance of", "exceeded walltime", "poll_fails exceeded")
+
+
+class JobsFailedError(HoneyguideError):
+    """Jobs of a workflow have failed for good."""
+
+
+class JobsProxy:
+    """Changes of law's proxies of both kinds.
+
+    Jobs get names, which are written before they are submitted: where law is killed in between, the next law process
+    asks the scheduler for those of that name, and no branch is submitted twice.
+    """
+
+    label: str = ""
+    """When the jobs that are submitted at present were: a part of their names and of the names of their logs."""
+    mark: str = ""
+    """The same, unique among all submissions."""
+
+    def run(self) -> Any:
+        """Submits and polls.
+
+        Raises:
+            JobsFailedError: Jobs have failed for good.
+        """
+        try:
+            return super().run()  # type: ignore[misc]
+        except Exception as error:
+            if type(error) is not Exception or not str(error).startswith(_ENDS):
+                raise
+            raise JobsFailedError(
+                f"jobs of {self.task.task_family} have failed: {error}",
+                where=self.task.control_folder,
+                hint="see the logs there; the same command submits what is missing",
+            ) from None
+
+    def poll(self) -> Any:
+        """Looks after the jobs until they are done."""
+        if self._submitted:
+            self._adopt()
+        return super().poll()  # type: ignore[misc]
+
+    def dump_job_data(self) -> None:
+        """Writes the state of all jobs; a reader finds the one before or this one, whole."""
+        self.job_data["dashboard_config"] = self.dashboard.get_persistent_config()
+        path = Path(self.get_cached_output()["jobs"].path)
+        with self._dump_lock, atomic_file(path) as partial:
+            partial.write_text(json.dumps(self.job_data, indent=1))
+
+    def job_name(self, job_num: int) -> str:
+        """Returns the name of a job that is about to be submitted."""
+        name: str = self.job_data.jobs[job_num]["extra"]["name"]
+        return name
+
+    def get_extra_submission_data(self, job_file: Any, job_id: Any, config: Any, log: Any = None) -> dict[str, Any]:
+        """Returns what is kept of a job: where its log will be."""
+        return super().get_extra_submission_data(job_file, job_id, config, log=log or config.stdout)  # type: ignore[misc]
+
+    def _submit_batch(self, submit_jobs: Mapping[int, Sequence[int]], **kwargs: Any) -> Any:
+        self._announce(submit_jobs)
+        return super()._submit_batch(submit_jobs, **kwargs)  # type: ignore[misc]
+
+    def _submit_group(self, submit_jobs: Mapping[int, Sequence[int]], **kwargs: Any) -> Any:
+        self._announce(submit_jobs)
+        return super()._submit_group(submit_jobs, **kwargs)  # type: ignore[misc]
+
+    def _announce(self, submit_jobs: Mapping[int, Sequence[int]]) -> None:
+        self.label = time.strftime("%m%d-%H%M%S")
+        self.mark = f"honeyguide-{self.label}-{uuid.uuid4().hex[:8]}"
+        for index, job_num in enumerate(submit_jobs):
+            self.job_data.jobs[job_num]["extra"]["name"] = f"{self.mark}-{index}"
+        self.dump_job_data()
+
+    def _adopt(self) -> None:
+        """Takes over jobs that were submitted though no state says so; the others of theirs are still to be submitted."""
+        jobs, unknown = self.job_data.jobs, (None, self.job_data.dummy_job_id)
+        announced = {
+            data["extra"]["name"]: number
+            for number, data in jobs.items()
+            if data["job_id"] in unknown and data["status"] is None and "name" in data["extra"]
+        }
+        if not announced:
+            return
+        found = self.job_manager.find(sorted(announced))
+        for name, number in announced.items():
+            if name in found:
+                jobs[number]["job_id"] = found[name]
+            else:
+                self.job_data.unsubmitted_jobs[number] = jobs.pop(number)["branches"]
+        if found:
+            self.task.publish_message(f"found {len(found)} job(s) that an earlier law process has submitted")
+        self.dump_job_data()
+
+    def _print_status_errors(self, failed_jobs: Mapping[int, Any]) -> None:
+        super()._print_status_errors(failed_jobs)  # type: ignore[misc]
+        for number, data in list(failed_jobs.items())[: self.show_errors]:
+            log = Path(data["extra"].get("log") or "")
+            if log.is_file():
+                end = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+                self.task.publish_message("\n    | ".join([f"end of the log of job {number} ({log}):", *end]))
+
+
+class SlurmProxy(JobsProxy, law.slurm.SlurmWorkflow.workflow_proxy_cls):  # type: ignore[misc]
+    """Slurm's."""
+
+
+class HTCondorProxy(JobsProxy, law.htcondor.HTCondorWorkflow.workflow_proxy_cls):  # type: ignore[misc]
+    """HTCondor's."""
+
+
+class SlurmJobs(law.slurm.SlurmWorkflow):  # type: ignore[misc]
+    """A Slurm workflow with that proxy."""
+
+    workflow_proxy_cls = SlurmProxy
+
+    def slurm_job_manager_cls(self) -> type[SlurmManager]:
+        """Returns who speaks with Slurm."""
+        return SlurmManager
+
+
+class HTCondorJobs(law.htcondor.HTCondorWorkflow):  # type: ignore[misc]
+    """An HTCondor workflow with that proxy."""
+
+    workflow_proxy_cls = HTCondorProxy
+
+    def htcondor_job_manager_cls(self) -> type[HTCondorManager]:
+        """Returns who speaks with HTCondor."""
+        return HTCondorManager

@@ -1,0 +1,80 @@
+"""What a job asks for, in the words of each scheduler."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+Lines = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class JobResources:
+    """What a job asks for; what is 0 or empty is left to the scheduler.
+
+    Attributes:
+        cpus: Cores of each node.
+        memory_mb: Memory of each node [MB].
+        gpus: GPUs of each node.
+        gpu_type: Type of the GPUs, by its name in the scheduler.
+        hours: Largest time that the job may take.
+        nodes: Nodes; one with HTCondor.
+        queue: Partition of Slurm, job flavour of HTCondor.
+        requirements: Features of the node (Slurm's constraint), expression over machines (HTCondor's requirements).
+        container: Image that the job runs in.
+        extra: Further lines, ``name=value`` with semicolons between them, as the scheduler reads them.
+    """
+
+    cpus: int = 1
+    memory_mb: int = 0
+    gpus: int = 0
+    gpu_type: str = ""
+    hours: float = 0.0
+    nodes: int = 1
+    queue: str = ""
+    requirements: str = ""
+    container: str = ""
+    extra: str = ""
+
+    @property
+    def further(self) -> Lines:
+        """The lines of ``extra``."""
+        pairs = [item.partition("=") for item in self.extra.split(";") if item.strip()]
+        return [(name.strip(), value.strip()) for name, _, value in pairs]
+
+
+def slurm_options(resources: JobResources) -> Lines:
+    """Returns the options of sbatch, without their dashes; an empty value stands for an option that has none."""
+    r = resources
+    options = [("nodes", str(r.nodes)), ("ntasks-per-node", "1"), ("cpus-per-task", str(r.cpus))]
+    if r.memory_mb:
+        options.append(("mem", f"{r.memory_mb}M"))
+    if r.gpus:
+        options.append(("gres", ":".join(filter(None, ("gpu", r.gpu_type, str(r.gpus))))))
+    if r.hours:
+        minutes = max(1, math.ceil(60 * r.hours))
+        options.append(("time", f"{minutes // 60:02d}:{minutes % 60:02d}:00"))
+    if r.queue:
+        options.append(("partition", r.queue))
+    if r.requirements:
+        options.append(("constraint", r.requirements))
+    return [*options, *r.further]
+
+
+def htcondor_lines(resources: JobResources) -> Lines:
+    """Returns the lines of a submit file."""
+    r = resources
+    lines = [("request_cpus", str(r.cpus))]
+    if r.memory_mb:
+        lines.append(("request_memory", f"{r.memory_mb} MB"))
+    if r.gpus:
+        lines.append(("request_gpus", str(r.gpus)))
+    if r.gpus and r.gpu_type:
+        lines.append(("require_gpus", f'DeviceName == "{r.gpu_type}"'))
+    if r.hours:
+        lines.append(("+MaxRuntime", str(math.ceil(3600 * r.hours))))
+    if r.queue:
+        lines.append(("+JobFlavour", f'"{r.queue}"'))
+    if r.requirements:
+        lines.append(("requirements", r.requirements))
+    return [*lines, *r.further]

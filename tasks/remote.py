@@ -1,0 +1,154 @@
+"""Workflows whose branches run here, or as jobs of Slurm or HTCondor."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import law
+import luigi
+from law.job.base import JobInputFile
+
+from tasks.base import ROOT, HoneyguideTask, store
+from tasks.job_proxies import HTCondorJobs, SlurmJobs
+from tasks.job_resources import JobResources, htcondor_lines, slurm_options
+from tasks.workflow_lock import WorkflowLock
+
+law.contrib.load("slurm", "htcondor")
+_HERE = Path(__file__).resolve().parent
+
+
+def _resource(default: Any, description: str) -> dict[str, Any]:
+    return {"default": default, "significant": False, "description": f"{description}; no result depends on it"}
+
+
+class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs):  # type: ignore[misc]
+    """Base of tasks with branches: ``--workflow local``, the default, ``slurm`` or ``htcondor``.
+
+    What jobs ask for has defaults per task in ``law.cfg`` and per site in ``configs/sites/<site>.cfg``
+    (``[luigi_TrainingTask]``).
+    """
+
+    cpus = luigi.IntParameter(**_resource(1, "cores of a job"))
+    memory = law.BytesParameter(unit="MB", **_resource(0, "memory of a job, in MB unless a unit is given; 0: the site's"))
+    gpus = luigi.IntParameter(**_resource(0, "GPUs of a job, or of each of its nodes"))
+    gpu_type = luigi.Parameter(**_resource("", "type of the GPUs, by its name in the scheduler"))
+    nodes = luigi.IntParameter(**_resource(1, "nodes of a job"))
+    queue = luigi.Parameter(**_resource("", "partition of Slurm, job flavour of HTCondor"))
+    requirements = luigi.Parameter(**_resource("", "constraint of Slurm, requirements of HTCondor"))
+    container = luigi.Parameter(**_resource("", "image of a container that jobs run in"))
+    job_options = luigi.Parameter(**_resource("", "further lines for the scheduler, 'name=value; name=value'"))
+    transfer_logs = luigi.BoolParameter(default=True, significant=False, description="keep the logs of jobs; default: on")
+
+    _resources: ClassVar[set[str]] = {
+        "cpus", "memory", "gpus", "gpu_type", "nodes", "queue", "requirements", "container", "job_options",
+    }  # fmt: skip
+    exclude_params_branch: ClassVar[set[str]] = _resources
+    exclude_params_req: ClassVar[set[str]] = _resources | {"walltime"}
+    exclude_params_repr: ClassVar[set[str]] = {*_resources, "retries", "poll_interval"}
+
+    @property
+    def job_resources(self) -> JobResources:
+        """What a job of this task asks for."""
+        return JobResources(
+            cpus=self.cpus,
+            memory_mb=int(self.memory),
+            gpus=self.gpus,
+            gpu_type=self.gpu_type,
+            hours=0.0 if self.walltime == law.NO_FLOAT else self.walltime,
+            nodes=self.nodes,
+            queue=self.queue,
+            requirements=self.requirements,
+            container=self.container,
+            extra=self.job_options,
+        )
+
+    @functools.cached_property
+    def control_folder(self) -> Path:
+        """Where the state and the logs of the jobs are; another one for other outputs, so that no old job counts."""
+        paths = [task.output().path for task in self.get_branch_tasks().values()]
+        name = hashlib.blake2b("\n".join(paths).encode(), digest_size=8).hexdigest()
+        return store().joinpath("jobs", self.task_family, *self.path_parts(), name)
+
+    @contextlib.contextmanager
+    def locked_jobs(self) -> Iterator[None]:
+        """Holds the lock on the jobs of this workflow."""
+        self.control_folder.mkdir(parents=True, exist_ok=True)
+        with WorkflowLock(self.control_folder / "lock.json"):
+            yield
+
+    def render_variables(self) -> dict[str, str]:
+        """Returns what is filled in in ``bootstrap.sh``."""
+        return {
+            "honeyguide_root": str(ROOT),
+            "honeyguide_venv": os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or sys.prefix,
+            "honeyguide_store": str(store()),
+            "honeyguide_data": os.environ.get("HONEYGUIDE_DATA", str(ROOT / "data")),
+            "honeyguide_site": os.environ.get("HONEYGUIDE_SITE", ""),
+            "honeyguide_bundle": "",
+        }
+
+    # what law's workflows of both kinds ask for
+
+    def slurm_output_directory(self) -> Any:
+        """Returns the folder of state and logs."""
+        return law.LocalDirectoryTarget(str(self.control_folder))
+
+    htcondor_output_directory = slurm_output_directory
+
+    def slurm_workflow_run_context(self) -> Any:
+        """Returns the lock."""
+        return self.locked_jobs()
+
+    htcondor_workflow_run_context = slurm_workflow_run_context
+
+    def slurm_bootstrap_file(self) -> Any:
+        """Returns the script that makes a job's environment."""
+        return JobInputFile(str(_HERE / "bootstrap.sh"), share=True, render_job=True)
+
+    htcondor_bootstrap_file = slurm_bootstrap_file
+
+    def slurm_wrapper_file(self) -> Any:
+        """Returns the script that the scheduler starts."""
+        return JobInputFile(str(_HERE / "job_wrapper.sh"), copy=True, render_local=True)
+
+    def slurm_check_job_completeness(self) -> bool:
+        """Returns that a job has not finished before its outputs are there, whatever the scheduler says."""
+        return True
+
+    htcondor_check_job_completeness = slurm_check_job_completeness
+
+    def slurm_dump_intermediate_job_data(self) -> int:
+        """Returns that the state is written after each submission."""
+        return 1
+
+    htcondor_dump_intermediate_job_data = slurm_dump_intermediate_job_data
+
+    def slurm_post_submit_delay(self) -> float:
+        """Returns the seconds to the first look at the jobs."""
+        return min(60 * self.poll_interval, 5.0)
+
+    htcondor_post_submit_delay = slurm_post_submit_delay
+
+    def slurm_job_config(self, config: Any, job_num: int, branches: Sequence[int]) -> Any:  # noqa: ARG002
+        """Returns law's settings of a Slurm job with this task's."""
+        config.render_variables |= self.render_variables()
+        config.custom_content += [item if item[1] else item[0] for item in slurm_options(self.job_resources)]
+        config.job_name = self.workflow_proxy.job_name(job_num)
+        # one log, which has what goes wrong before law's script has begun, too
+        config.custom_log_file = None
+        config.stdout = config.stderr = f"job_{self.workflow_proxy.label}.txt"
+        return config
+
+    def htcondor_job_config(self, config: Any, job_num: Any, branches: Any) -> Any:  # noqa: ARG002
+        """Returns law's settings of HTCondor jobs with this task's."""
+        config.render_variables |= self.render_variables()
+        config.custom_content += htcondor_lines(self.job_resources)
+        config.custom_content.append(("+HoneyguideJobs", f'"{self.workflow_proxy.mark}"'))
+        return config
