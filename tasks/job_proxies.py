@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,11 +78,32 @@ class JobsProxy:
 
     def _submit_batch(self, submit_jobs: Mapping[int, Sequence[int]], **kwargs: Any) -> Any:
         self._announce(submit_jobs)
-        return super()._submit_batch(submit_jobs, **kwargs)  # type: ignore[misc]
+        return self._accepted(submit_jobs, super()._submit_batch(submit_jobs, **kwargs))  # type: ignore[misc]
 
     def _submit_group(self, submit_jobs: Mapping[int, Sequence[int]], **kwargs: Any) -> Any:
         self._announce(submit_jobs)
-        return super()._submit_group(submit_jobs, **kwargs)  # type: ignore[misc]
+        return self._accepted(submit_jobs, super()._submit_group(submit_jobs, **kwargs))  # type: ignore[misc]
+
+    def _accepted(self, numbers: Iterable[int], submitted: tuple[Sequence[Any], Any]) -> tuple[Sequence[Any], Any]:
+        """Returns what it was given, where the scheduler has accepted any of the jobs.
+
+        Raises:
+            JobsFailedError: It has refused all of them, and so it would again.
+        """
+        refusals = []
+        for number, item in zip(numbers, submitted[0], strict=True):
+            if isinstance(item, Exception):
+                refusals.append(item)
+                self.job_data.jobs[number]["status"] = self.job_manager.FAILED  # Slurm may know it by its name
+        if refusals and len(refusals) == len(submitted[0]):
+            self.dump_job_data()
+            raise JobsFailedError(
+                f"{self.workflow_type} accepts none of {len(refusals)} jobs of {self.task.task_family}",
+                where=self.task.control_folder,
+                got=refusals[0],
+                hint="other resources, a queue that there is: --memory, --queue, --gpus, --walltime, ...",
+            )
+        return submitted
 
     def _announce(self, submit_jobs: Mapping[int, Sequence[int]]) -> None:
         self.label = time.strftime("%m%d-%H%M%S")
@@ -92,20 +113,16 @@ class JobsProxy:
         self.dump_job_data()
 
     def _adopt(self) -> None:
-        """Takes over jobs that were submitted though no state says so; the others of theirs are still to be submitted."""
+        """Takes over jobs that were submitted though no state says so; all others that don't run are to be submitted."""
         jobs, unknown = self.job_data.jobs, (None, self.job_data.dummy_job_id)
-        announced = {
-            data["extra"]["name"]: number
-            for number, data in jobs.items()
-            if data["job_id"] in unknown and data["status"] is None and "name" in data["extra"]
-        }
-        if not announced:
-            return
-        found = self.job_manager.find(sorted(announced))
-        for name, number in announced.items():
-            if name in found:
-                jobs[number]["job_id"] = found[name]
-            else:
+        active = (None, self.job_manager.PENDING, self.job_manager.RUNNING)
+        lost = {n: data for n, data in jobs.items() if data["job_id"] in unknown or data["status"] not in active}
+        names = [data["extra"]["name"] for data in lost.values() if data["status"] in active and "name" in data["extra"]]
+        found = self.job_manager.find(sorted(names)) if names else {}
+        for number, data in lost.items():
+            if data["extra"].get("name") in found:
+                data["job_id"] = found[data["extra"]["name"]]
+            else:  # what has failed begins anew; what is done is not submitted
                 self.job_data.unsubmitted_jobs[number] = jobs.pop(number)["branches"]
         if found:
             self.task.publish_message(f"found {len(found)} job(s) that an earlier law process has submitted")
