@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +22,10 @@ NEVER = (
 )  # fmt: skip
 """Slurm's reasons for which a job waits until somebody does something."""
 _SECONDS = 60
-_HELD = "held"
+_NO_MACHINE = "No machines matched"
+_UNMET = re.compile(r"^\[\d+\]\s+0\s+(.+)$", re.MULTILINE)  # of HTCondor's analysis: conditions that no slot meets
+
+logger = law.logger.get_logger(__name__)
 
 
 class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
@@ -57,16 +62,47 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
 
 
 class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
-    """law's, which removes what has failed from the queue: held jobs would stay there for good."""
+    """law's, which removes what has failed from the queue, where held jobs would stay, and sees what no machine can run.
+
+    Attributes:
+        patience: Seconds for which a job may wait while no machine of the pool can run it: others may join it.
+    """
+
+    patience = 600.0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._asked = 0.0
+        self._impossible: dict[str, float] = {}
 
     def query(self, job_id: Any, *args: Any, **kwargs: Any) -> Any:
-        """Returns the states."""
+        """Returns the states; a job that no machine can run has failed after a while, for HTCondor's reason."""
         found = super().query(job_id, *args, **kwargs)
-        states = found if isinstance(job_id, (list, tuple)) else {job_id: found}
-        failed = [number for number, state in (states or {}).items() if state and state["status"] == self.FAILED]
+        states = {k: v for k, v in (found if isinstance(job_id, (list, tuple)) else {job_id: found}).items() if v}
+        self._judge([number for number, state in states.items() if state["status"] == self.PENDING], states)
+        failed = [number for number, state in states.items() if state["status"] == self.FAILED]
         if failed:
             self.cancel(failed, silent=True)
         return found
+
+    def _judge(self, waiting: Sequence[str], states: dict[str, Any]) -> None:
+        """Asks why the first of the jobs waits; those that are submitted together ask for the same."""
+        if not waiting or time.monotonic() - self._asked < min(self.patience / 5, _SECONDS):
+            return
+        analysis = _answer("htcondor_cmd_q", waiting[0], "-better-analyze")
+        self._asked = time.monotonic()
+        cluster = waiting[0].partition(".")[0]
+        if _NO_MACHINE not in analysis:
+            self._impossible.pop(cluster, None)
+            return
+        reason = f"no machine can run this job: {', '.join(_UNMET.findall(analysis)) or _NO_MACHINE}"
+        since = self._impossible.setdefault(cluster, self._asked)
+        if since == self._asked:
+            logger.warning("%s: %s; it fails after %.0f s of that", waiting[0], reason, self.patience)
+        if self._asked - since >= self.patience:
+            for number in waiting:
+                if number.partition(".")[0] == cluster:
+                    states[number].update(status=self.FAILED, error=reason)
 
     def find(self, names: Sequence[str]) -> dict[str, str]:
         """Returns the ids of the jobs of these names that HTCondor knows, running or done."""

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import law
 
@@ -159,7 +159,20 @@ class HTCondorJobs(law.htcondor.HTCondorWorkflow):  # type: ignore[misc]
     """An HTCondor workflow with that proxy."""
 
     workflow_proxy_cls = HTCondorProxy
+    impossible_after = law.DurationParameter(
+        default=10,
+        unit="m",
+        significant=False,
+        description="how long HTCondor's jobs may wait while no machine can run them; default: 10 minutes",
+    )
+    exclude_params_branch: ClassVar[set[str]] = {"impossible_after"}
 
     def htcondor_job_manager_cls(self) -> type[HTCondorManager]:
         """Returns who speaks with HTCondor."""
         return HTCondorManager
+
+    def htcondor_create_job_manager(self, **kwargs: Any) -> HTCondorManager:
+        """Returns the one of this workflow."""
+        manager: HTCondorManager = super().htcondor_create_job_manager(**kwargs)
+        manager.patience = 60 * self.impossible_after
+        return manager
