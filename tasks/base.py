@@ -64,6 +64,12 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
         description="short for --set dataset.filelist=FILE, the files of samples with 'match'; default: the config's, "
         "else the one that this version of the dataset was converted with",
     )
+    workflow = luigi.Parameter(
+        default=law.NO_STR,
+        significant=False,
+        description="where the branches of this task, and of those upstream of it, run: local, slurm or htcondor; no "
+        "result depends on it; default: local",
+    )
     debug = luigi.BoolParameter(
         default=False,
         description="a quick try-out on the first file of each sample, the first chunk of it, in paths of its own; "

@@ -17,9 +17,10 @@ from honeyguide.io.processors import processor_file
 from honeyguide.io.root_sources import RootSource, assign_samples, find_sources, is_url, read_filelist
 from honeyguide.io.settings import ReaderSettings
 from honeyguide.io.sources import fingerprint
-from tasks.base import HoneyguideTask, store
+from tasks.base import store
 from tasks.filelists import record, recorded
 from tasks.generate import GenerateEventsTask
+from tasks.remote import RemoteWorkflow
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class FileChunk:
     sources: tuple[Source, ...]
 
 
-class DatasetConstructorTask(HoneyguideTask, law.LocalWorkflow):  # type: ignore[misc]
+class DatasetConstructorTask(RemoteWorkflow):
     """Read the source files of a dataset into the event store; a branch is a chunk of files of one sample.
 
         law run DatasetConstructorTask --config quickstart

@@ -9,10 +9,11 @@ import law
 
 import models
 from tasks.preprocessing import TestDatasetParameters
+from tasks.remote import RemoteWorkflow
 from tasks.training import TrainingParameters, TrainingTask
 
 
-class InferenceTask(TestDatasetParameters, TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
+class InferenceTask(TestDatasetParameters, TrainingParameters, RemoteWorkflow):
     """Apply the trained model to the test split, or to other files; a branch is one sample and one seed.
 
         law run InferenceTask --config quickstart

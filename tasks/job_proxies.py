@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import law
+import luigi.task_register
+from law.contrib.htcondor import workflow as htcondor_workflow
+from law.contrib.slurm import workflow as slurm_workflow
+from law.task.proxy import ProxyCommand
 
 from honeyguide.errors import HoneyguideError
 from honeyguide.io.atomic import atomic_file
 from tasks.job_managers import HTCondorManager, SlurmManager
-
-law.contrib.load("slurm", "htcondor")
 
 _LOG_LINES = 15
 _ENDS = ("tolerance exceeded", "acceptance of", "exceeded walltime", "poll_fails exceeded")
@@ -137,15 +139,26 @@ class JobsProxy:
                 self.task.publish_message("\n    | ".join([f"end of the log of job {number} ({log}):", *end]))
 
 
-class SlurmProxy(JobsProxy, law.slurm.SlurmWorkflow.workflow_proxy_cls):  # type: ignore[misc]
+class JobCommand(ProxyCommand):  # type: ignore[misc]
+    """The command of a job, without what was given to other tasks on the command line: a job knows only its own."""
+
+    def __init__(self, task: Any, *, exclude_global_args: Sequence[str] = (), **kwargs: Any) -> None:
+        others = [f"{name}-*" for name in luigi.task_register.Register.task_names()]
+        super().__init__(task, exclude_global_args=[*exclude_global_args, *others], **kwargs)
+
+
+slurm_workflow.ProxyCommand = htcondor_workflow.ProxyCommand = JobCommand
+
+
+class SlurmProxy(JobsProxy, slurm_workflow.SlurmWorkflowProxy):  # type: ignore[misc]
     """Slurm's."""
 
 
-class HTCondorProxy(JobsProxy, law.htcondor.HTCondorWorkflow.workflow_proxy_cls):  # type: ignore[misc]
+class HTCondorProxy(JobsProxy, htcondor_workflow.HTCondorWorkflowProxy):  # type: ignore[misc]
     """HTCondor's."""
 
 
-class SlurmJobs(law.slurm.SlurmWorkflow):  # type: ignore[misc]
+class SlurmJobs(slurm_workflow.SlurmWorkflow):  # type: ignore[misc]
     """A Slurm workflow with that proxy."""
 
     workflow_proxy_cls = SlurmProxy
@@ -155,7 +168,7 @@ class SlurmJobs(law.slurm.SlurmWorkflow):  # type: ignore[misc]
         return SlurmManager
 
 
-class HTCondorJobs(law.htcondor.HTCondorWorkflow):  # type: ignore[misc]
+class HTCondorJobs(htcondor_workflow.HTCondorWorkflow):  # type: ignore[misc]
     """An HTCondor workflow with that proxy."""
 
     workflow_proxy_cls = HTCondorProxy

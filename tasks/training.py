@@ -16,6 +16,7 @@ from honeyguide.training.stopping import StoppedError
 from tasks.base import HoneyguideTask
 from tasks.launch import Nodes, run_job
 from tasks.preprocessing import PreprocessTask
+from tasks.remote import RemoteWorkflow
 from tasks.training_job import TrainingJob
 
 
@@ -70,7 +71,7 @@ class TrainingParameters(HoneyguideTask):
         return (self.experiment.name, self.training_version)
 
 
-class TrainingTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
+class TrainingTask(TrainingParameters, RemoteWorkflow):
     """Train the model on the training split; a branch is a seed, and a fold where there are folds.
 
         law run TrainingTask --config quickstart --epochs 20
