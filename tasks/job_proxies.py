@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +20,7 @@ from honeyguide.errors import HoneyguideError
 from honeyguide.io.atomic import atomic_file
 from tasks.job_managers import HTCondorManager, SlurmManager
 
-_LOG_LINES = 15
+_LOG_LINES = 20
 _ENDS = ("tolerance exceeded", "acceptance of", "exceeded walltime", "poll_fails exceeded")
 
 
@@ -122,6 +123,8 @@ class JobsProxy:
         names = [data["extra"]["name"] for data in lost.values() if data["status"] in active and "name" in data["extra"]]
         found = self.job_manager.find(sorted(names)) if names else {}
         for number, data in lost.items():
+            if self._can_skip_job(number, data["branches"]):  # law sees that it is done
+                continue
             if data["extra"].get("name") in found:
                 data["job_id"] = found[data["extra"]["name"]]
             else:  # what has failed begins anew; what is done is not submitted
@@ -135,8 +138,17 @@ class JobsProxy:
         for number, data in list(failed_jobs.items())[: self.show_errors]:
             log = Path(data["extra"].get("log") or "")
             if log.is_file():
-                end = log.read_text(errors="replace").splitlines()[-_LOG_LINES:]
+                end = end_of_log(log.read_text(errors="replace"))
                 self.task.publish_message("\n    | ".join([f"end of the log of job {number} ({log}):", *end]))
+
+
+def end_of_log(text: str) -> list[str]:
+    """Returns the last lines of a job's log that say what happened: without what law and luigi say when it is over."""
+    failed = re.search(r"^task exit code: [1-9]", text, re.MULTILINE)
+    said = text[: failed.start()] if failed else text
+    said = said.split("===== Luigi Execution Summary =====")[0]
+    lines = [line for line in said.splitlines() if line.strip() and not line.startswith("INFO:")]
+    return lines[-_LOG_LINES:]
 
 
 class JobCommand(ProxyCommand):  # type: ignore[misc]
