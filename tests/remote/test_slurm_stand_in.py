@@ -107,7 +107,7 @@ def test_law_killed_while_it_submits_runs_no_branch_twice(law):
     process = started(law, *many, BATCH_STAND_IN_DELAY="0.7")
     wait_for(lambda: len(jobs(law)) >= 3)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert 3 <= len(jobs(law)) < 6
     outcome = law(COUNTED, *QUICK, *many)
     assert outcome.returncode == 0, outcome.text
