@@ -47,7 +47,9 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
         """Returns the ids of the jobs of these names that Slurm knows, running or done."""
         chosen = ["--noheader", f"--name={','.join(names)}"]
         queue = _answer("slurm_cmd_squeue", "--Format=JobID:20,Name:60", *chosen)
-        past = _answer("slurm_cmd_sacct", "--allocations", "--starttime=now-30days", "--format=JobID%20,JobName%60", *chosen)
+        past = _answer(
+            "slurm_cmd_sacct", "--allocations", "--starttime=now-30days", "--format=JobID%20,JobName%60", *chosen
+        )
         pairs = [line.split() for line in (past + queue).splitlines() if line.strip()]
         return {pair[1]: int(pair[0]) for pair in pairs if pair[1] in names}
 
@@ -110,7 +112,10 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
         constraint = " || ".join(f'HoneyguideJobs == "{mark}"' for mark in sorted(marks))
         asked = ["-constraint", constraint, "-af", "HoneyguideJobs", "ClusterId", "ProcId"]
         lines = [*_answer("htcondor_cmd_history", *asked).splitlines(), *_answer("htcondor_cmd_q", *asked).splitlines()]
-        found = {f"{mark}-{process}": f"{cluster}.{process}" for mark, cluster, process in map(str.split, filter(None, lines))}
+        found = {
+            f"{mark}-{process}": f"{cluster}.{process}"
+            for mark, cluster, process in map(str.split, filter(None, lines))
+        }
         return {name: found[name] for name in names if name in found}
 
 

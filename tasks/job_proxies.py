@@ -120,7 +120,9 @@ class JobsProxy:
         jobs, unknown = self.job_data.jobs, (None, self.job_data.dummy_job_id)
         active = (None, self.job_manager.PENDING, self.job_manager.RUNNING)
         lost = {n: data for n, data in jobs.items() if data["job_id"] in unknown or data["status"] not in active}
-        names = [data["extra"]["name"] for data in lost.values() if data["status"] in active and "name" in data["extra"]]
+        names = [
+            data["extra"]["name"] for data in lost.values() if data["status"] in active and "name" in data["extra"]
+        ]
         found = self.job_manager.find(sorted(names)) if names else {}
         for number, data in lost.items():
             if self._can_skip_job(number, data["branches"]):  # law sees that it is done

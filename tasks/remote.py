@@ -36,7 +36,9 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
     """
 
     cpus = luigi.IntParameter(**_resource(1, "cores of a job"))
-    memory = law.BytesParameter(unit="MB", **_resource(0, "memory of a job, in MB unless a unit is given; 0: the site's"))
+    memory = law.BytesParameter(
+        unit="MB", **_resource(0, "memory of a job, in MB unless a unit is given; 0: the site's")
+    )
     gpus = luigi.IntParameter(**_resource(0, "GPUs of a job, or of each of its nodes"))
     gpu_type = luigi.Parameter(**_resource("", "type of the GPUs, by its name in the scheduler"))
     nodes = luigi.IntParameter(**_resource(1, "nodes of a job"))
@@ -44,7 +46,9 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
     requirements = luigi.Parameter(**_resource("", "constraint of Slurm, requirements of HTCondor"))
     container = luigi.Parameter(**_resource("", "image of a container that jobs run in"))
     job_options = luigi.Parameter(**_resource("", "further lines for the scheduler, 'name=value; name=value'"))
-    transfer_logs = luigi.BoolParameter(default=True, significant=False, description="keep the logs of jobs; default: on")
+    transfer_logs = luigi.BoolParameter(
+        default=True, significant=False, description="keep the logs of jobs; default: on"
+    )
 
     _resources: ClassVar[set[str]] = {
         "cpus", "memory", "gpus", "gpu_type", "nodes", "queue", "requirements", "container", "job_options",
