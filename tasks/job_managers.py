@@ -64,7 +64,7 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
 
 
 class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
-    """law's, which removes what has failed from the queue, where held jobs would stay, and sees what no machine can run.
+    """law's, which takes what has failed out of the queue, where held jobs would stay, and sees what can't be run.
 
     Attributes:
         patience: Seconds for which a job may wait while no machine of the pool can run it: others may join it.

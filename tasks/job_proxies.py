@@ -1,4 +1,4 @@
-"""What law does not do for the jobs of a workflow: state that no kill damages, jobs that are found again, readable ends."""
+"""What law does not do for the jobs of a workflow: state that no kill damages, jobs found again, readable ends."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import luigi.task_register
 from law.contrib.htcondor import workflow as htcondor_workflow
 from law.contrib.slurm import workflow as slurm_workflow
 from law.task.proxy import ProxyCommand
+from law.workflow.remote import BaseRemoteWorkflowProxy
 
 from honeyguide.errors import HoneyguideError
 from honeyguide.io.atomic import atomic_file
@@ -28,7 +29,7 @@ class JobsFailedError(HoneyguideError):
     """Jobs of a workflow have failed for good."""
 
 
-class JobsProxy:
+class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
     """Changes of law's proxies of both kinds.
 
     Jobs get names, which are written before they are submitted: where law is killed in between, the next law process
@@ -47,7 +48,7 @@ class JobsProxy:
             JobsFailedError: Jobs have failed for good.
         """
         try:
-            return super().run()  # type: ignore[misc]
+            return super().run()
         except Exception as error:
             if type(error) is not Exception or not str(error).startswith(_ENDS):
                 raise
@@ -61,7 +62,7 @@ class JobsProxy:
         """Looks after the jobs until they are done."""
         if self._submitted:
             self._adopt()
-        return super().poll()  # type: ignore[misc]
+        return super().poll()
 
     def dump_job_data(self) -> None:
         """Writes the state of all jobs; a reader finds the one before or this one, whole."""
@@ -77,15 +78,15 @@ class JobsProxy:
 
     def get_extra_submission_data(self, job_file: Any, job_id: Any, config: Any, log: Any = None) -> dict[str, Any]:
         """Returns what is kept of a job: where its log will be."""
-        return super().get_extra_submission_data(job_file, job_id, config, log=log or config.stdout)  # type: ignore[misc]
+        return super().get_extra_submission_data(job_file, job_id, config, log=log or config.stdout)
 
     def _submit_batch(self, submit_jobs: Mapping[int, Sequence[int]], **kwargs: Any) -> Any:
         self._announce(submit_jobs)
-        return self._accepted(submit_jobs, super()._submit_batch(submit_jobs, **kwargs))  # type: ignore[misc]
+        return self._accepted(submit_jobs, super()._submit_batch(submit_jobs, **kwargs))
 
     def _submit_group(self, submit_jobs: Mapping[int, Sequence[int]], **kwargs: Any) -> Any:
         self._announce(submit_jobs)
-        return self._accepted(submit_jobs, super()._submit_group(submit_jobs, **kwargs))  # type: ignore[misc]
+        return self._accepted(submit_jobs, super()._submit_group(submit_jobs, **kwargs))
 
     def _accepted(self, numbers: Iterable[int], submitted: tuple[Sequence[Any], Any]) -> tuple[Sequence[Any], Any]:
         """Returns what it was given, where the scheduler has accepted any of the jobs.
@@ -116,7 +117,7 @@ class JobsProxy:
         self.dump_job_data()
 
     def _adopt(self) -> None:
-        """Takes over jobs that were submitted though no state says so; all others that don't run are to be submitted."""
+        """Takes over jobs that were submitted though no state says so; others that don't run are to be submitted."""
         jobs, unknown = self.job_data.jobs, (None, self.job_data.dummy_job_id)
         active = (None, self.job_manager.PENDING, self.job_manager.RUNNING)
         lost = {n: data for n, data in jobs.items() if data["job_id"] in unknown or data["status"] not in active}
@@ -136,7 +137,7 @@ class JobsProxy:
         self.dump_job_data()
 
     def _print_status_errors(self, failed_jobs: Mapping[int, Any]) -> None:
-        super()._print_status_errors(failed_jobs)  # type: ignore[misc]
+        super()._print_status_errors(failed_jobs)
         for number, data in list(failed_jobs.items())[: self.show_errors]:
             log = Path(data["extra"].get("log") or "")
             if log.is_file():

@@ -1,7 +1,7 @@
 """A stand-in for Slurm's commands: jobs are processes of this machine, with an environment as bare as a cluster's.
 
-``python -S batch_stand_in.py sbatch|squeue|sacct|scancel ...``, with ``BATCH_STAND_IN``, a folder with a file for each job.
-A job that is named in ``hold`` there waits, for the reason in that file.
+``python -S batch_stand_in.py sbatch|squeue|sacct|scancel ...``, with ``BATCH_STAND_IN``, a folder with a file per job.
+With a file ``hold`` there all jobs wait, for the reason in it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _run(number: int, script: Path, job: dict) -> None:
         _write(number, job | {"reason": reason.read_text()})
         return
     options = job["options"]
-    with open(options["output"], "ab") as output:
+    with Path(options["output"]).open("ab") as output:
         bare = {"PATH": "/usr/bin:/bin", "BATCH_STAND_IN": str(STATE)}
         process = subprocess.Popen(
             ["/bin/bash", str(script)], cwd=options.get("chdir", "."), env=bare, stdout=output, stderr=output,
