@@ -47,7 +47,8 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         centred = values - mean
         variance = (centred.square() * weight).sum(0) / count.clamp(min=1)
         self._follow(mean.detach(), variance.detach(), count)
-        return centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        normalised = centred * torch.rsqrt(variance + self.eps)
+        return normalised * self.weight + self.bias if self.affine else normalised
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:

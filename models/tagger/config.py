@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from honeyguide.settings import Settings
 from models.tagger.presets import PRESETS, Preset
+from models.tagger.transformer_settings import TransformerSettings
 
 Size = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -37,10 +38,11 @@ class TaggerConfig(Settings):
     """Name of the family."""
     preset: Preset | None = None
     """Name of a tagger: it fills in what is not given here, see ``models/tagger/presets.py``."""
-    network: Literal["deepjet", "mlp", "particlenet"] = "deepjet"
+    network: Literal["deepjet", "mlp", "particlenet", "particle_transformer"] = "deepjet"
     """``deepjet``: layers for every object alone, then a recurrent layer over the objects of each set, then fully
     connected layers (arXiv:2008.10519). ``mlp``: fully connected layers over everything side by side. ``particlenet``:
-    edge convolutions over the objects of all sets together (arXiv:1902.08570)."""
+    edge convolutions over the objects of all sets together (arXiv:1902.08570). ``particle_transformer``: attention
+    between the objects of all sets, with a bias made of their four-momenta (arXiv:2202.03772)."""
     classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Name of a class to the truths that are in it, such as ``b: [b, bb, lepb]``; empty: every truth of the inputs is a
     class of its own."""
@@ -61,8 +63,14 @@ class TaggerConfig(Settings):
     coordinates: tuple[str, ...] = Field(("deta", "dphi"), min_length=1)
     """Columns of all sets in which objects are near each other, for the first edge convolution; read by
     ``particlenet``."""
-    hidden: tuple[Size, ...] = Field((200, 100, 100, 100, 100, 100, 100, 100), min_length=1)
-    """Widths of the fully connected layers; the last one is the latent space. The default is DeepJet's."""
+    transformer: TransformerSettings = Field(default_factory=TransformerSettings)
+    """The blocks of ``particle_transformer``."""
+    bias: bool = True
+    """false: no bias and no affine term anywhere in the network, as one-class learning needs it (L. Ruff et al., ICML
+    2018, proposition 2). Of ``particle_transformer`` alone."""
+    hidden: tuple[Size, ...] = (200, 100, 100, 100, 100, 100, 100, 100)
+    """Widths of the fully connected layers; the last one is the latent space. The default is DeepJet's. The Particle
+    Transformer as published has none: its latent space is what the class token has read."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the hidden values that are set to 0 during training."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
@@ -99,6 +107,10 @@ class TaggerConfig(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> TaggerConfig:
+        if not self.hidden and self.network != "particle_transformer":
+            raise ValueError(f"hidden: {self.network} needs a fully connected layer")
+        if not self.bias and self.network != "particle_transformer":
+            raise ValueError(f"bias: {self.network} has no form without biases")
         if len(self.classes) == 1:
             raise ValueError("a classifier needs two or more classes")
         empty = [name for name, truths in self.classes.items() if not truths]

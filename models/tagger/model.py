@@ -18,12 +18,15 @@ from models.tagger.classes import class_codes
 from models.tagger.config import TaggerConfig
 from models.tagger.deepjet import DeepJet
 from models.tagger.mlp import MLP
+from models.tagger.particle_transformer import ParticleTransformerNetwork
 from models.tagger.particlenet import ParticleNet
 
-NETWORKS: dict[str, Callable[[TaggerConfig, InputSpec], DeepJet | MLP | ParticleNet]] = {
+Network = DeepJet | MLP | ParticleNet | ParticleTransformerNetwork
+NETWORKS: dict[str, Callable[[TaggerConfig, InputSpec], Network]] = {
     "deepjet": DeepJet,
     "mlp": MLP,
     "particlenet": ParticleNet,
+    "particle_transformer": ParticleTransformerNetwork,
 }
 """What ``network`` names: modules made of (settings, inputs) that make ``num_outputs`` values of each row."""
 
@@ -39,9 +42,11 @@ class Tagger(Model):
         if not spec.sets and not spec.num_event_features:
             raise ConfigError("these inputs have neither sets of objects nor features of the row", where="preprocess")
         self.network = NETWORKS[config.network](config, spec)
-        if config.network == "particlenet":
+        if config.network in ("particlenet", "particle_transformer"):
             self.permutation_invariant = ("latent", *(f"prob_{name}" for name in self.classes))
-        self.to_logits = nn.Linear(self.network.num_outputs, len(self.classes))
+        self.to_logits = nn.Linear(self.network.num_outputs, len(self.classes), bias=config.bias)
+        if isinstance(self.network, ParticleTransformerNetwork):
+            self.network.initialise_classifier(self.to_logits)
         # a truth of -1, which is none, finds the last entry
         self.register_buffer("class_of_truth", torch.tensor([*codes, -1]), persistent=False)
 
@@ -69,6 +74,11 @@ class Tagger(Model):
         latent = self.latent(batch)
         probabilities = torch.softmax(self.to_logits(latent).float(), dim=1)
         return {f"prob_{name}": probabilities[:, code] for code, name in enumerate(self.classes)}, latent
+
+    def inspect(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
+        """Returns the latents, and what the network lets be looked at: attention weights."""
+        seen = self.network.inspect(batch) if isinstance(self.network, ParticleTransformerNetwork) else {}
+        return {**super().inspect(batch), **seen}
 
     def loss(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Returns the mean of every term over the batch; rows that are in no class have weight 0."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-Preset = Literal["DeepJet", "DeepJetHLT", "MLP", "ParticleNet", "ParticleNetHLT"]
+Preset = Literal["DeepJet", "DeepJetHLT", "MLP", "ParticleNet", "ParticleNetHLT", "ParticleTransformer"]
 
 PRESETS: dict[Preset, dict[str, Any]] = {
     "DeepJet": {"network": "deepjet"},
     "DeepJetHLT": {"network": "deepjet"},
     **{key: {"network": "particlenet", "hidden": (256,)} for key in ("ParticleNet", "ParticleNetHLT")},
+    "ParticleTransformer": {"network": "particle_transformer", "hidden": ()},
     "MLP": {"network": "mlp", "hidden": (256, 128, 64)},
 }
 """What each preset fills in where nothing is given."""

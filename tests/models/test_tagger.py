@@ -132,7 +132,9 @@ def test_inputs_without_truths_are_an_error():
         ({"terms": {"cross_entropy": 0.0}}, "nothing to train on"),
         ({"terms": {"kl": 0.1}}, "no term kl: allowed are cross_entropy, accuracy, l1, l2"),
         ({"preset": "DeepJte"}, "'DeepJetHLT'"),
-        ({"hidden": []}, "at least 1"),
+        ({"hidden": []}, "needs a fully connected layer"),
+        ({"preset": "MLP", "bias": False}, "no form without biases"),
+        ({"transformer": {"num_heads": 3}}, "3 heads do not divide a width of 128"),
     ],
 )
 def test_impossible_settings_are_readable_errors(values, message):
