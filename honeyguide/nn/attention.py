@@ -158,10 +158,10 @@ class TransformerBlock(nn.Module):
             maps.append(torch.softmax(logits, dim=-1))
         dropout = self.dropout.p if self.training else 0.0
         seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
-        seen = seen.transpose(1, 2)
-        if self.head_scale is not None:
-            seen = seen * self.head_scale.unsqueeze(-1)
-        change = self.dropout(self.attention_post_norm(self.attention_out(seen.flatten(2))))
+        read = self.attention_out(seen.transpose(1, 2).flatten(2))
+        if self.head_scale is not None:  # behind the map that mixes the heads: so it is in the authors' code
+            read = read * self.head_scale.repeat_interleave(read.shape[-1] // self.num_heads)
+        change = self.dropout(self.attention_post_norm(read))
         return residual + self._thinned(change, self.attention_scale)
 
     def _hidden(self, values: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ _EPS = 1e-8
 _CHUNK = 2048  # pairs whose hidden values stay in the processor's cache
 
 
-def kinematics(vectors: Float[Tensor, "*shape 4"]) -> Float[Tensor, "quantity *shape"]:
+def kinematics(vectors: Float[Tensor, "... 4"]) -> Float[Tensor, "7 ..."]:
     """Returns px, py, pz, E, pt [GeV], rapidity and phi of four-momenta (px, py, pz, E) [GeV]."""
     px, py, pz, energy = vectors.unbind(-1)
     pt = (px.square() + py.square()).sqrt()
@@ -27,9 +27,7 @@ def kinematics(vectors: Float[Tensor, "*shape 4"]) -> Float[Tensor, "quantity *s
     return torch.stack([px, py, pz, energy, pt, rapidity, torch.atan2(py, px)])
 
 
-def pair_features(
-    first: Float[Tensor, "quantity *pair"], second: Float[Tensor, "quantity *pair"]
-) -> Float[Tensor, "*pair 4"]:
+def pair_features(first: Float[Tensor, "7 ..."], second: Float[Tensor, "7 ..."]) -> Float[Tensor, "... 4"]:
     """Returns ln kT, ln z, ln Delta and ln m² of pairs (arXiv:2202.03772, equation 3), none below ln 1e-8.
 
     Delta is the distance in rapidity and phi, kT = min(pt) Delta, z = min(pt) / (sum of both pt), m² = (p1 + p2)² with
