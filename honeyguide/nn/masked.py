@@ -40,7 +40,7 @@ class MaskedBatchNorm(nn.BatchNorm1d):
                 self.momentum or 0.0,
                 self.eps,
             )
-        values = input.float()
+        values = input.to(torch.promote_types(input.dtype, torch.float32))
         weight = torch.ones_like(values[:, :1]) if present is None else present.unsqueeze(1).to(values.dtype)
         count = weight.sum()
         mean = (values * weight).sum(0) / count.clamp(min=1)
