@@ -46,12 +46,12 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         mean = (values * weight).sum(0) / count.clamp(min=1)
         centred = values - mean
         variance = (centred.square() * weight).sum(0) / count.clamp(min=1)
-        self._follow(mean.detach(), variance.detach(), count)
+        self.follow(mean.detach(), variance.detach(), count)
         normalised = centred * torch.rsqrt(variance + self.eps)
         return normalised * self.weight + self.bias if self.affine else normalised
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+    def follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         """Moves the running statistics to those of a batch, as torch does: with the unbiased variance."""
         assert self.running_mean is not None, "running statistics are tracked"
         assert self.running_var is not None, "running statistics are tracked"

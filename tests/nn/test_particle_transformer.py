@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 import subprocess
@@ -14,9 +15,10 @@ import torch
 
 from benchmarks.literal.particle_transformer import LiteralParticleTransformer
 from honeyguide.data.batch import Objects
+from honeyguide.nn import normalised_layers
 from honeyguide.nn.attention import BlockStyle, TransformerBlock
 from honeyguide.nn.dropout import dropout
-from honeyguide.nn.pair_features import kinematics, pair_features, symmetric_matrix
+from honeyguide.nn.pair_features import PairEmbedding, kinematics, pair_features, symmetric_matrix
 from honeyguide.nn.pair_index import PairIndex, triangle
 from honeyguide.nn.particle_transformer import ParticleTransformer
 from honeyguide.nn.weaver_particle_transformer import to_weaver
@@ -273,6 +275,27 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
     pairs = zero.flatten()[:-1] & zero.flatten()[1:]  # four values share a draw: they must not share their fate
     assert float(pairs.float().mean()) == pytest.approx(0.01, abs=0.002)
     assert dropout(values, 0.1, training=False) is values
+
+
+def test_layers_in_pieces_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(normalised_layers, "CHUNK", 7)
+    torch.manual_seed(9)
+    for affine in (True, False):
+        embedding = PairEmbedding((6, 5), 3, bias=affine, affine=affine).double().train()
+        plain = copy.deepcopy(embedding)
+        rows = torch.randn(23, 4, dtype=torch.float64)
+        expected = plain.norm(rows)
+        for number, (linear, norm) in enumerate(zip(plain.linears, plain.norms, strict=True)):
+            expected = norm(linear(expected if number == 0 else torch.nn.functional.gelu(expected)))
+        found, weight = embedding(rows), torch.randn(23, 3, dtype=torch.float64)
+        torch.testing.assert_close(found, expected)
+        (expected * weight).sum().backward()
+        (found * weight).sum().backward()
+        for (name, own), other in zip(embedding.named_parameters(), plain.parameters(), strict=True):
+            torch.testing.assert_close(own.grad, other.grad, msg=lambda m, n=name: f"{n}: {m}")
+        for own, other in zip(embedding.buffers(), plain.buffers(), strict=True):
+            if own.is_floating_point():
+                torch.testing.assert_close(own, other)
 
 
 def test_a_dropped_path_passes_the_block_by() -> None:
