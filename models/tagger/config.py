@@ -58,9 +58,15 @@ class TaggerConfig(Settings):
     """Widths of the maps of each edge convolution; read by ``particlenet``."""
     num_neighbours: Size = 16
     """Neighbours of an object; read by ``particlenet``."""
+    fusion: bool = False
+    """Whether a further layer takes the outputs of all edge convolutions side by side, as the authors' later networks
+    do, and not those of the last one alone; read by ``particlenet``."""
     coordinates: tuple[str, ...] = Field(("deta", "dphi"), min_length=1)
     """Columns of all sets in which objects are near each other, for the first edge convolution; read by
     ``particlenet``."""
+    bias: bool = True
+    """``false``: no bias and no affine term anywhere in the network, for one-class learning (L. Ruff et al., ICML 2018,
+    proposition 2). Not read by ``deepjet`` and ``mlp``."""
     hidden: tuple[Size, ...] = Field((200, 100, 100, 100, 100, 100, 100, 100), min_length=1)
     """Widths of the fully connected layers; the last one is the latent space. The default is DeepJet's."""
     dropout: float = Field(0.1, ge=0, lt=1)
@@ -110,6 +116,8 @@ class TaggerConfig(Settings):
             raise ValueError(f"truths in more than one class, or twice in one: {', '.join(twice)}")
         if self.terms["accuracy"]:
             raise ValueError("accuracy has no gradient to train on: its weight is 0")
+        if not self.bias and self.network in ("deepjet", "mlp"):
+            raise ValueError(f"bias: false is for other networks than {self.network}, which has biases")
         if not any(self.terms.values()):
             raise ValueError("every term has weight 0: there is nothing to train on")
         return self

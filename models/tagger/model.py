@@ -14,16 +14,17 @@ from honeyguide.errors import ConfigError
 from honeyguide.losses.classification import accuracy, cross_entropy
 from honeyguide.losses.regularisation import l1_norm, squared_l2_norm
 from honeyguide.nn.model import Model, weighted_mean
+from honeyguide.nn.particle_net import ParticleNet
 from models.tagger.classes import class_codes
 from models.tagger.config import TaggerConfig
 from models.tagger.deepjet import DeepJet
 from models.tagger.mlp import MLP
-from models.tagger.particlenet import ParticleNet
+from models.tagger.particlenet import make_particlenet
 
 NETWORKS: dict[str, Callable[[TaggerConfig, InputSpec], DeepJet | MLP | ParticleNet]] = {
     "deepjet": DeepJet,
     "mlp": MLP,
-    "particlenet": ParticleNet,
+    "particlenet": make_particlenet,
 }
 """What ``network`` names: modules made of (settings, inputs) that make ``num_outputs`` values of each row."""
 
@@ -41,7 +42,7 @@ class Tagger(Model):
         self.network = NETWORKS[config.network](config, spec)
         if config.network == "particlenet":
             self.permutation_invariant = ("latent", *(f"prob_{name}" for name in self.classes))
-        self.to_logits = nn.Linear(self.network.num_outputs, len(self.classes))
+        self.to_logits = nn.Linear(self.network.num_outputs, len(self.classes), bias=config.bias)
         # a truth of -1, which is none, finds the last entry
         self.register_buffer("class_of_truth", torch.tensor([*codes, -1]), persistent=False)
 

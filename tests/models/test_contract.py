@@ -49,6 +49,8 @@ VARIANTS_OF_A_LEVEL = {
     "tagger": [
         ("row", {"preset": "DeepJetHLT", "hidden": [24, 12]}),
         *(("row" + more, {"preset": "ParticleNet", **SMALL_PARTICLENET}) for more in ("", ", other sets")),
+        ("row", {"network": "particlenet", **SMALL_PARTICLENET, "fusion": True, "bias": False}),
+        ("row, four-momenta", {"preset": "ParticleNetLite", **SMALL_PARTICLENET}),
         ("row", {"sets": {"cpf": {"layers": [7], "recurrent": 9}}, "hidden": [12]}),
     ],
     "vae": [("jet", {"preset": preset, **SMALL, **FLOW}) for preset in get_args(Preset)]
