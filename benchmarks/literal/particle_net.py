@@ -1,8 +1,8 @@
-"""ParticleNet written down layer by layer as it is published (arXiv:1902.08570): what speed and outputs are compared to.
+"""ParticleNet written down layer by layer as published (arXiv:1902.08570): what speed and outputs are compared to.
 
-Everything is padded: every slot has neighbours and passes every layer, as in the authors' code. Empty slots are put far
-away, so that they are nobody's neighbours in a jet of more than k particles, and count in no mean over particles; but in
-a batch normalisation they do. The whole tensor of distances is made, and the tensor of edges with both particles.
+Everything is padded: every slot has neighbours and passes every layer, as in the authors' code. Empty slots are put
+far away, so that they are nobody's neighbours in a jet of more than k particles, and count in no mean over particles;
+in the batch normalisations they do. The whole tensor of distances is made, and that of edges with both particles.
 """
 
 from __future__ import annotations

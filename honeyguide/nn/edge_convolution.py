@@ -30,9 +30,7 @@ class EdgeConvolution(nn.Module):
         affine: Whether normalisations have factors and offsets of their own.
     """
 
-    def __init__(
-        self, num_features: int, widths: Sequence[int], *, num_neighbours: int, affine: bool = True
-    ) -> None:
+    def __init__(self, num_features: int, widths: Sequence[int], *, num_neighbours: int, affine: bool = True) -> None:
         super().__init__()
         self.num_neighbours = num_neighbours
         self.first = nn.Linear(2 * num_features, widths[0], bias=False)
@@ -67,10 +65,12 @@ class EdgeConvolution(nn.Module):
 
     def _mean_of_edges(self, features: Tensor, weight: Tensor, neighbours: Neighbours) -> Tensor:
         """Returns the mean over the edges; the maps have the normalisations, which are fixed, in their weights."""
-        first, offset = self.norms[0].folded(weight[: len(weight) // 2])
-        own = functional.linear(features, first, offset)
-        theirs = functional.linear(features, self.norms[0].folded(weight[len(weight) // 2 :])[0])
-        maps = [norm.folded(linear.weight) for linear, norm in zip(self.others, self.norms[1:], strict=True)]
+        of_object, of_neighbour = weight.chunk(2)
+        own = functional.linear(features, *self._folded(0, of_object))
+        theirs = functional.linear(features, self._folded(0, of_neighbour)[0])
+        maps = [
+            self._folded(number, linear.get_parameter("weight")) for number, linear in enumerate(self.others, start=1)
+        ]
         step = len(own) if neighbours.num_full is None else ROWS_AT_A_TIME
         means = []
         for low in range(0, max(len(own), 1), max(step, 1)):
@@ -80,3 +80,8 @@ class EdgeConvolution(nn.Module):
                 rows = functional.relu(functional.linear(rows, map_weight, map_offset), inplace=True)
             means.append(part.mean(rows))
         return torch.cat(means)
+
+    def _folded(self, number: int, weight: Tensor) -> tuple[Tensor, Tensor]:
+        norm = self.norms[number]
+        assert isinstance(norm, MaskedBatchNorm), "as it was made"
+        return norm.folded(weight)

@@ -80,16 +80,16 @@ class Neighbours:
         """Returns the mean over the edges of each row; 0 for a row without any."""
         num_full = len(self) if self.num_full is None else self.num_full
         width, num_edges = self.index.shape[1], num_full * self.index.shape[1]
-        full = edges[:num_edges].unflatten(0, (num_full, width))
+        full = edges[:num_edges].view(num_full, width, edges.shape[1])
         if self.num_full is None:
             total = full.masked_fill(~self.present.unsqueeze(2), 0).sum(1)
-            return total / self.present.sum(1, keepdim=True).clamp(min=1)
+            return total / _at_least_1(self.present.sum(1))
         mean = full.mean(1)
         if num_full == len(self):
             return mean
         row, _ = self._further(num_full)
         total = edges.new_zeros(len(self) - num_full, edges.shape[1]).index_add(0, row - num_full, edges[num_edges:])
-        return torch.cat([mean, total / self.present[num_full:].sum(1, keepdim=True).clamp(min=1)])
+        return torch.cat([mean, total / _at_least_1(self.present[num_full:].sum(1))])
 
     def _further(self, num_full: int) -> tuple[Tensor, Tensor]:
         """Returns row and place of the edges of the rows that lack some."""
@@ -115,14 +115,14 @@ class PaddedCloud:
     def neighbours(self, coordinates: Float[Tensor, "row axis"], number: int) -> Neighbours:
         """Returns the ``number`` nearest objects of each object, of its own event."""
         num_slots = self._mask.shape[1]
-        index, present = nearest_objects(coordinates.unflatten(0, self._mask.shape), self._mask, number)
+        index, present = nearest_objects(coordinates.view(*self._mask.shape, -1), self._mask, number)
         first = torch.arange(0, self._mask.numel(), num_slots, device=index.device).view(-1, 1, 1)
         return Neighbours((index + first).flatten(0, 1), present.flatten(0, 1))
 
     def mean(self, rows: Float[Tensor, "row width"]) -> Float[Tensor, "batch width"]:
         """Returns the mean over the objects of each event, 0 where there is none."""
-        own = rows.unflatten(0, self._mask.shape).masked_fill(~self._mask.unsqueeze(2), 0)
-        return own.sum(1) / self._mask.sum(1, keepdim=True).clamp(min=1)
+        own = rows.view(*self._mask.shape, -1).masked_fill(~self._mask.unsqueeze(2), 0)
+        return own.sum(1) / _at_least_1(self._mask.sum(1))
 
 
 class PackedCloud:
@@ -174,7 +174,7 @@ class PackedCloud:
     def mean(self, rows: Float[Tensor, "row width"]) -> Float[Tensor, "batch width"]:
         """Returns the mean over the objects of each event, 0 where there is none."""
         total = rows.new_zeros(len(self._count), rows.shape[1]).index_add(0, self._event, rows)
-        return total / self._count.unsqueeze(1).clamp(min=1)
+        return total / _at_least_1(self._count)
 
 
 Cloud = PackedCloud | PaddedCloud
@@ -183,3 +183,7 @@ Cloud = PackedCloud | PaddedCloud
 def make_cloud(mask: Bool[Tensor, "batch object"]) -> Cloud:
     """Returns the table of the objects: packed, where that takes no waiting for a device."""
     return PackedCloud(mask) if may_drop_padding(mask) else PaddedCloud(mask)
+
+
+def _at_least_1(count: Tensor) -> Tensor:
+    return count.clamp(min=1).unsqueeze(1)
