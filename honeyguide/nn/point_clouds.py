@@ -112,6 +112,10 @@ class PaddedCloud:
         """Returns the values as a table."""
         return values.flatten(0, 1)
 
+    def in_slots(self, rows: Float[Tensor, "row width"]) -> Float[Tensor, "batch object width"]:
+        """Returns the rows of a table at the slots of their objects; 0 where there is none."""
+        return rows.view(*self._mask.shape, -1).masked_fill(~self._mask.unsqueeze(2), 0)
+
     def neighbours(self, coordinates: Float[Tensor, "row axis"], number: int) -> Neighbours:
         """Returns the ``number`` nearest objects of each object, of its own event."""
         num_slots = self._mask.shape[1]
@@ -121,8 +125,7 @@ class PaddedCloud:
 
     def mean(self, rows: Float[Tensor, "row width"]) -> Float[Tensor, "batch width"]:
         """Returns the mean over the objects of each event, 0 where there is none."""
-        own = rows.view(*self._mask.shape, -1).masked_fill(~self._mask.unsqueeze(2), 0)
-        return own.sum(1) / _at_least_1(self._mask.sum(1))
+        return self.in_slots(rows).sum(1) / _at_least_1(self._mask.sum(1))
 
 
 class PackedCloud:
@@ -138,6 +141,7 @@ class PackedCloud:
 
     def __init__(self, mask: Bool[Tensor, "batch object"]) -> None:
         self.present: Tensor | None = None
+        self._shape = mask.shape
         self._count = mask.sum(1)
         order = self._count.argsort(descending=True, stable=True)
         place, slot = mask[order].nonzero(as_tuple=True)
@@ -147,7 +151,13 @@ class PackedCloud:
 
     def table(self, values: Float[Tensor, "batch object width"]) -> Float[Tensor, "row width"]:
         """Returns the values of the objects as a table."""
-        return values.flatten(0, 1)[self.slots]
+        return values.flatten(0, 1).index_select(0, self.slots)
+
+    def in_slots(self, rows: Float[Tensor, "row width"]) -> Float[Tensor, "batch object width"]:
+        """Returns the rows of a table at the slots of their objects; 0 where there is none."""
+        num_events, num_slots = self._shape
+        spread = rows.new_zeros(num_events * num_slots, rows.shape[1]).index_copy(0, self.slots, rows)
+        return spread.view(num_events, num_slots, rows.shape[1])
 
     def neighbours(self, coordinates: Float[Tensor, "row axis"], number: int) -> Neighbours:
         """Returns the ``number`` nearest objects of each object, of its own event."""

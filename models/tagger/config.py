@@ -30,6 +30,25 @@ class SetSettings(Settings):
         return self.layers or layers, self.recurrent or (150 if name == "cpf" else 50)
 
 
+class DeepJetTransformerSettings(Settings):
+    """Numbers and widths of the layers of ``deepjet_transformer``; the defaults are the published ones."""
+
+    embedding: tuple[Size, ...] = Field((64, 128, 128), min_length=1)
+    """Widths of the layers that every object passes alone; the last one is that of the blocks."""
+    num_blocks: Size = 3
+    """Blocks of attention among all objects."""
+    num_heads: Size = 8
+    """Heads of attention of a block, which share its width equally."""
+    num_dense: Size = 3
+    """Fully connected layers after the pooling, each as wide as what is pooled and the features of the row."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> DeepJetTransformerSettings:
+        if self.embedding[-1] % self.num_heads:
+            raise ValueError(f"{self.num_heads} heads can't share a width of {self.embedding[-1]} equally")
+        return self
+
+
 class TaggerConfig(Settings):
     """A classifier of rows (jets) by their truth."""
 
@@ -37,10 +56,11 @@ class TaggerConfig(Settings):
     """Name of the family."""
     preset: Preset | None = None
     """Name of a tagger: it fills in what is not given here, see ``models/tagger/presets.py``."""
-    network: Literal["deepjet", "mlp", "particlenet"] = "deepjet"
+    network: Literal["deepjet", "mlp", "particlenet", "deepjet_transformer"] = "deepjet"
     """``deepjet``: layers for every object alone, then a recurrent layer over the objects of each set, then fully
     connected layers (arXiv:2008.10519). ``mlp``: fully connected layers over everything side by side. ``particlenet``:
-    edge convolutions over the objects of all sets together (arXiv:1902.08570)."""
+    edge convolutions over the objects of all sets together (arXiv:1902.08570). ``deepjet_transformer``: attention among
+    them (arXiv:2406.08590)."""
     classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Name of a class to the truths that are in it, such as ``b: [b, bb, lepb]``; empty: every truth of the inputs is a
     class of its own."""
@@ -64,6 +84,8 @@ class TaggerConfig(Settings):
     coordinates: tuple[str, ...] = Field(("deta", "dphi"), min_length=1)
     """Columns of all sets in which objects are near each other, for the first edge convolution; read by
     ``particlenet``."""
+    deepjet_transformer: DeepJetTransformerSettings = Field(default_factory=DeepJetTransformerSettings)
+    """Layers of ``deepjet_transformer``, which reads this in place of ``hidden``."""
     bias: bool = True
     """``false``: no bias and no affine term anywhere in the network, for one-class learning (L. Ruff et al., ICML 2018,
     proposition 2). Not read by ``deepjet`` and ``mlp``."""

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-Preset = Literal["DeepJet", "DeepJetHLT", "MLP", "ParticleNet", "ParticleNetHLT", "ParticleNetLite"]
+Preset = Literal[
+    "DeepJet", "DeepJetHLT", "DeepJetTransformer", "MLP", "ParticleNet", "ParticleNetHLT", "ParticleNetLite"
+]
 
 PRESETS: dict[Preset, dict[str, Any]] = {
     "DeepJet": {"network": "deepjet"},
     "DeepJetHLT": {"network": "deepjet"},
+    "DeepJetTransformer": {"network": "deepjet_transformer"},
     **{key: {"network": "particlenet", "hidden": (256,)} for key in ("ParticleNet", "ParticleNetHLT")},
     "ParticleNetLite": {
         "network": "particlenet",

@@ -27,6 +27,10 @@ SMALL_TAGGER = {"hidden": [24, 12], "classes": {"b": ["bb", "b"], "c": ["c"], "l
 SMALL_PARTICLENET = {
     "hidden": [12], "edge_layers": [[8, 6], [10]], "embedding": 7, "num_neighbours": 3, "coordinates": ["x0", "x1"]
 }  # fmt: skip
+SMALL_TRANSFORMER = {
+    "network": "deepjet_transformer",
+    "deepjet_transformer": {"embedding": [7, 8], "num_blocks": 2, "num_heads": 2, "num_dense": 1},
+}
 # settings to test a family with; one that is not here is tested with its defaults
 VARIANTS = {
     "vae": [
@@ -49,6 +53,8 @@ VARIANTS_OF_A_LEVEL = {
     "tagger": [
         ("row", {"preset": "DeepJetHLT", "hidden": [24, 12]}),
         *(("row" + more, {"preset": "ParticleNet", **SMALL_PARTICLENET}) for more in ("", ", other sets")),
+        ("row", {"preset": "DeepJetTransformer", **SMALL_TRANSFORMER}),
+        ("row, other sets", {**SMALL_TRANSFORMER, "bias": False}),
         ("row", {"network": "particlenet", **SMALL_PARTICLENET, "fusion": True, "bias": False}),
         ("row, four-momenta", {"preset": "ParticleNetLite", **SMALL_PARTICLENET}),
         ("row", {"sets": {"cpf": {"layers": [7], "recurrent": 9}}, "hidden": [12]}),

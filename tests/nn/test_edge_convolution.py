@@ -62,13 +62,6 @@ def test_close_objects_far_from_the_origin_keep_their_order() -> None:
     assert index.flatten().tolist() == [1, 0, 1, 2]
 
 
-def in_slots(rows: torch.Tensor, cloud: Cloud, mask: torch.Tensor) -> torch.Tensor:
-    """The rows of a table at the slots of their objects; 0 elsewhere."""
-    found = rows.new_zeros(mask.numel(), rows.shape[1])
-    slots = cloud.slots if isinstance(cloud, PackedCloud) else torch.arange(mask.numel())
-    return found.index_copy(0, slots, rows).unflatten(0, mask.shape).masked_fill(~mask[..., None], 0)
-
-
 @pytest.mark.parametrize("layout", [PackedCloud, PaddedCloud])
 @pytest.mark.parametrize("training", [False, True])
 def test_block_is_what_loops_over_edges_give(layout: type[Cloud], training: bool, monkeypatch) -> None:
@@ -76,7 +69,7 @@ def test_block_is_what_loops_over_edges_give(layout: type[Cloud], training: bool
     points, mask = make_objects()
     block = EdgeConvolution(3, [5, 4], num_neighbours=2).train(training)
     cloud = layout(mask)
-    found = in_slots(block(cloud.table(points[..., :2]), cloud.table(points), cloud), cloud, mask)
+    found = cloud.in_slots(block(cloud.table(points[..., :2]), cloud.table(points), cloud))
     edges, owners = [], []
     for row in range(len(points)):
         for i, others in neighbours_by_loops(points[row, :, :2], mask[row], 2).items():
@@ -109,7 +102,7 @@ def test_gradients_are_the_same_in_both_tables(training: bool) -> None:
     for layout in (PackedCloud, PaddedCloud):
         block.zero_grad()
         inputs, cloud = points.clone().requires_grad_(), layout(mask)
-        found = in_slots(block(cloud.table(points[..., :2]), cloud.table(inputs), cloud), cloud, mask)
+        found = cloud.in_slots(block(cloud.table(points[..., :2]), cloud.table(inputs), cloud))
         (found * direction).sum().backward()
         gradients.append([inputs.grad, *(parameter.grad for parameter in block.parameters())])
     for one, other in zip(*gradients, strict=True):
@@ -121,3 +114,4 @@ def test_means_are_over_the_objects_of_each_event() -> None:
     expected = torch.stack([row[own].sum(0) / max(1, int(own.sum())) for row, own in zip(points, mask, strict=True)])
     for cloud in (PackedCloud(mask), PaddedCloud(mask)):
         torch.testing.assert_close(cloud.mean(cloud.table(points)), expected)
+        assert torch.equal(cloud.in_slots(cloud.table(points)), points)
