@@ -50,6 +50,7 @@ class Tagger(Model):
         if config.network in ORDERLESS:
             self.permutation_invariant = ("latent", *(f"prob_{name}" for name in self.classes))
         self.to_logits = nn.Linear(self.network.num_outputs, len(self.classes), bias=config.bias)
+        self.any_length = config.network != "mlp"
         # a truth of -1, which is none, finds the last entry
         self.register_buffer("class_of_truth", torch.tensor([*codes, -1]), persistent=False)
 
