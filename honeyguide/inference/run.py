@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from honeyguide.data.batch import Batch
 from honeyguide.data.input_spec import InputSpec
+from honeyguide.data.length_buckets import parts_by_length
 from honeyguide.data.model_inputs import ModelInputs, read_spec
 from honeyguide.data.streams import BatchStream, drop_pages
 from honeyguide.errors import ModelError
@@ -26,6 +29,7 @@ from honeyguide.training.latents import read_latent_gaussian
 from honeyguide.training.weights import BuildModel, load_model
 
 BLOCK_ROWS = 16384  # events that are written together
+BATCHES_TOGETHER = 8  # among so many, events change places so that those of a batch have similar numbers of objects
 
 Array = NDArray[Any]
 
@@ -76,9 +80,10 @@ def infer(
         spec = read_spec(inputs.parent.parent)
         _check_spec(spec, model.spec, inputs)
         source = ModelInputs.open(inputs)
-        stream = BatchStream([source], batch_size=settings.batch_size, device=device)
+        together = BATCHES_TOGETHER if model.any_length else 1
+        stream = BatchStream([source], batch_size=together * settings.batch_size, device=device)
         gaussian = None if model.classes else read_latent_gaussian(training, which=settings.weights)
-        blocks = _blocks(_outputs(model, stream, gaussian, draws=settings.draws))
+        blocks = _blocks(_outputs(model, stream, gaussian, settings))
         first_scores, first_latent = next(blocks)
         with ScoresWriter(
             folder,
@@ -99,18 +104,31 @@ def infer(
 
 
 def _outputs(
-    model: Model, stream: BatchStream, gaussian: LatentGaussian | None, *, draws: int
+    model: Model, stream: BatchStream, gaussian: LatentGaussian | None, settings: InferenceSettings
 ) -> Iterator[tuple[dict[str, Array], Array]]:
     with torch.inference_mode():
         for batch in stream.batches():
-            scores, latent = model.outputs(batch, draws=draws)
-            # one transfer per batch instead of one per score
-            packed = torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float().cpu().numpy()
-            columns = {name: packed[:, column] for column, name in enumerate(scores)}
-            latents = packed[:, len(scores) :]
+            names, values = _scored(model, batch, settings)
+            packed = values.cpu().numpy()
+            columns = {name: packed[:, column] for column, name in enumerate(names)}
+            latents = packed[:, len(names) :]
             if gaussian is not None:
                 columns["mahalanobis"] = gaussian.mahalanobis(latents)
             yield columns, latents
+
+
+def _scored(model: Model, batch: Batch, settings: InferenceSettings) -> tuple[list[str], Tensor]:
+    """Returns the names of the scores, and scores and latents side by side: one transfer instead of one per score."""
+    if not model.any_length:
+        scores, latent = model.outputs(batch, draws=settings.draws)
+        return list(scores), torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float()
+    places, parts = [], []
+    for rows, part in parts_by_length(batch, settings.batch_size):
+        scores, latent = model.outputs(part, draws=settings.draws)
+        places.append(rows)
+        parts.append(torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float())
+    values = torch.cat(parts)
+    return list(scores), torch.empty_like(values).index_copy_(0, torch.cat(places), values)
 
 
 def _blocks(parts: Iterator[tuple[dict[str, Array], Array]]) -> Iterator[tuple[dict[str, Array], Array]]:

@@ -37,12 +37,14 @@ class Model(nn.Module, ABC):
         classes: Names of the classes of a classifier; () for an anomaly detector.
         permutation_invariant: Names of the scores that the order of the objects does not change, with ``latent`` among
             them where it does not change the latents; a claim that the contract test checks.
+        any_length: Whether sets of objects may come with fewer slots than the inputs have, where the others are empty.
         config: What it was built from, together with ``spec``.
         spec: The inputs that it takes.
     """
 
     classes: tuple[str, ...] = ()
     permutation_invariant: Collection[str] = ()
+    any_length: bool = False
 
     def __init__(self, config: ModelConfig, spec: InputSpec) -> None:
         super().__init__()

@@ -13,22 +13,30 @@ from honeyguide.data.input_spec import InputSpec
 from honeyguide.errors import ConfigError
 from honeyguide.losses.classification import accuracy, cross_entropy
 from honeyguide.losses.regularisation import l1_norm, squared_l2_norm
+from honeyguide.nn.deepjet_transformer import DeepJetTransformer
 from honeyguide.nn.model import Model, weighted_mean
+from honeyguide.nn.particle_net import ParticleNet
 from models.tagger.classes import class_codes
 from models.tagger.config import TaggerConfig
 from models.tagger.deepjet import DeepJet
+from models.tagger.deepjet_transformer import make_deepjet_transformer
 from models.tagger.mlp import MLP
 from models.tagger.particle_transformer import ParticleTransformerNetwork
-from models.tagger.particlenet import ParticleNet
+from models.tagger.particlenet import make_particlenet
 
-Network = DeepJet | MLP | ParticleNet | ParticleTransformerNetwork
+Network = DeepJet | DeepJetTransformer | MLP | ParticleNet | ParticleTransformerNetwork
 NETWORKS: dict[str, Callable[[TaggerConfig, InputSpec], Network]] = {
     "deepjet": DeepJet,
     "mlp": MLP,
-    "particlenet": ParticleNet,
+    "particlenet": make_particlenet,
     "particle_transformer": ParticleTransformerNetwork,
+    "deepjet_transformer": make_deepjet_transformer,
 }
 """What ``network`` names: modules made of (settings, inputs) that make ``num_outputs`` values of each row."""
+
+
+ORDERLESS = ("particlenet", "particle_transformer", "deepjet_transformer")
+"""Networks that the order of the objects does not change."""
 
 
 class Tagger(Model):
@@ -42,11 +50,12 @@ class Tagger(Model):
         if not spec.sets and not spec.num_event_features:
             raise ConfigError("these inputs have neither sets of objects nor features of the row", where="preprocess")
         self.network = NETWORKS[config.network](config, spec)
-        if config.network in ("particlenet", "particle_transformer"):
+        if config.network in ORDERLESS:
             self.permutation_invariant = ("latent", *(f"prob_{name}" for name in self.classes))
         self.to_logits = nn.Linear(self.network.num_outputs, len(self.classes), bias=config.bias)
         if isinstance(self.network, ParticleTransformerNetwork):
             self.network.initialise_classifier(self.to_logits)
+        self.any_length = config.network != "mlp"
         # a truth of -1, which is none, finds the last entry
         self.register_buffer("class_of_truth", torch.tensor([*codes, -1]), persistent=False)
 

@@ -41,6 +41,10 @@ TRANSFORMERS = [
 ]
 # biases in front of a batch normalisation, which takes them away in training; the published network has them
 WITHOUT_EFFECT = re.compile(r"pair_embedding\.linears\.\d+\.bias$")
+SMALL_DEEPJET_TRANSFORMER = {
+    "network": "deepjet_transformer",
+    "deepjet_transformer": {"embedding": [7, 8], "num_blocks": 2, "num_heads": 2, "num_dense": 1},
+}
 # settings to test a family with; one that is not here is tested with its defaults
 VARIANTS = {
     "vae": [
@@ -63,6 +67,10 @@ VARIANTS_OF_A_LEVEL = {
     "tagger": [
         ("row", {"preset": "DeepJetHLT", "hidden": [24, 12]}),
         *(("row" + more, {"preset": "ParticleNet", **SMALL_PARTICLENET}) for more in ("", ", other sets")),
+        ("row", {"preset": "DeepJetTransformer", **SMALL_DEEPJET_TRANSFORMER}),
+        ("row, other sets", {**SMALL_DEEPJET_TRANSFORMER, "bias": False}),
+        ("row", {"network": "particlenet", **SMALL_PARTICLENET, "fusion": True, "bias": False}),
+        ("row, four-momenta", {"preset": "ParticleNetLite", **SMALL_PARTICLENET}),
         ("row", {"sets": {"cpf": {"layers": [7], "recurrent": 9}}, "hidden": [12]}),
         *((level, {"preset": "ParticleTransformer", **variant}) for level, variant in TRANSFORMERS),
     ],
