@@ -136,8 +136,8 @@ class _Layout:
         with np.errstate(invalid="ignore", over="ignore"):
             sums = jet_kinematics(vectors)
         values: dict[str, Any] = {f"sum.{name}": column.astype(np.float32) for name, column in sums.items()}
-        for axis, name in enumerate(MOMENTUM):
-            values[f"{settings.collection}.{name}"] = _lists(vectors[..., axis][there], offsets)
+        for axis, component in enumerate(MOMENTUM):
+            values[f"{settings.collection}.{component}"] = _lists(vectors[..., axis][there], offsets)
         coded = set(settings.truths.columns) if settings.truths else set()
         for name in settings.arrays:
             values.setdefault(name, self._branch(name, raw[name], there, offsets, coded=name in coded, first=first))
@@ -149,13 +149,13 @@ class _Layout:
         stacked = np.stack(parts, axis=-1) if len(parts) > 1 else parts[0]
         if settings.components_axis == 1:
             stacked = np.moveaxis(stacked, 1, 2)
-        order = [settings.components.index(name) for name in MOMENTUM]
+        order = [settings.components.index(component) for component in MOMENTUM]
         return stacked[..., order]
 
     def _branch(
         self, name: str, array: Numbers, there: NDArray[np.bool_], offsets: Numbers, *, coded: bool, first: int
     ) -> Any:
-        if array.ndim == 1 or array.shape[1:] == (1,):
+        if array.ndim == 1 or (array.shape[1:] == (1,) and self.size > 1):
             return array.reshape(len(array))
         if coded and array.ndim == 2:
             return _codes(array, name, self.path, first)
