@@ -9,7 +9,9 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+import yaml
 
+from configs.from_weaver import main
 from honeyguide.data.model_inputs import ModelInputs, read_spec
 from honeyguide.io.atomic import read_manifest
 from honeyguide.io.event_store import EventStore
@@ -17,6 +19,7 @@ from tasks.base import HoneyguideTask
 from tasks.dataset import DatasetConstructorTask
 from tasks.preprocessing import PreprocessTask
 from tests.array_files import write_table
+from tests.weaver_configs import full
 
 JETCLASS = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 FLAGS = ("isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon")
@@ -164,6 +167,23 @@ def test_root_files_of_jetclass(shared_data: Path, tmp_path: Path) -> None:
         for name, values in expected.items():
             found = part.sets["particles"].features[..., names.index(name)][mask[rows]]
             np.testing.assert_allclose(found, values[rows][mask[rows]], rtol=1e-4, atol=2e-5, err_msg=name)
+
+
+def test_a_data_config_of_weaver_gives_the_same_inputs(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "HToBB_000.root"
+    write_jetclass(path, shared_data / "jets" / "jetclass_500.npz")
+    monkeypatch.chdir(tmp_path)
+    Path("weaver.yaml").write_text(yaml.safe_dump(full(), sort_keys=False))
+    assert main(["weaver.yaml", "mine"]) == 0
+    splits = ("preprocess.validation_fraction=0", "preprocess.test_fraction=0")
+    (ours,) = inputs(converted("jetclass_full", path, tmp_path, set=splits)[2])[1]
+    (theirs,) = inputs(converted(str(tmp_path / "mine.yaml"), path, tmp_path, set=splits)[2])[1]
+    np.testing.assert_array_equal(theirs.event_id, ours.event_id)
+    np.testing.assert_array_equal(theirs.truth, ours.truth)
+    np.testing.assert_array_equal(theirs.sets["pf"].vectors, ours.sets["particles"].vectors)
+    np.testing.assert_allclose(theirs.sets["pf"].features, ours.sets["particles"].features, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(
