@@ -20,7 +20,8 @@ reweight_threshold reweight_discard_under_overflow use_precomputed_weights weigh
 """
 OPTIONS = """
 data-train data-val data-test data-config network-config model-prefix load-epoch num-epochs batch-size start-lr
-optimizer lr-scheduler use-amp compile fetch-step fetch-by-files in-memory cross-validation backend predict predict-output gpus
+optimizer lr-scheduler use-amp compile fetch-step fetch-by-files in-memory cross-validation backend predict
+predict-output gpus
 """
 
 
