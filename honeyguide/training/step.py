@@ -46,25 +46,25 @@ class Stepper:
     ) -> None:
         self._loss = loss
         self._ranks = ranks
-        self._parameters = list(model.parameters())
+        trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self._parameters = list(trained.values())
         self._accumulate = settings.accumulate
         self._clip = settings.gradient_clip
-        self.optimizer = make_optimizer(self._parameters, settings)
+        self.optimizer = make_optimizer(trained, settings)
+        self._factor: float = self.optimizer.param_groups[0]["factor"]
         self.schedule = make_schedule(self.optimizer, settings, steps_per_epoch=steps_per_epoch)
         self._scaler = torch.amp.GradScaler(loss.device.type, enabled=settings.precision == "fp16")
         self._lookahead: Lookahead | None = None
-        if settings.lookahead_steps is not None:
-            self._lookahead = Lookahead(
-                self._parameters, every=settings.lookahead_steps, share=settings.lookahead_share
-            )
+        if settings.slow_steps is not None:
+            self._lookahead = Lookahead(self._parameters, every=settings.slow_steps, share=settings.lookahead_share)
         self._average: AveragedWeights | None = None
         if settings.ema_decay is not None:
-            self._average = AveragedWeights(model, decay=settings.ema_decay)
+            self._average = AveragedWeights(self._parameters, decay=settings.ema_decay)
 
     @property
     def learning_rate(self) -> float:
-        """Learning rate of the next step."""
-        rate: float = self.optimizer.param_groups[0]["lr"]
+        """Learning rate of the next step, before any factor of ``learning_rates``."""
+        rate: float = self.optimizer.param_groups[0]["lr"] / self._factor
         return rate
 
     def step(self, batch: Batch, num_events: int) -> dict[str, Tensor]:
