@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,8 +19,9 @@ from honeyguide.data.streams import BatchStream, drop_pages
 from honeyguide.errors import ModelError
 from honeyguide.evaluation.latent import LatentGaussian
 from honeyguide.inference.settings import InferenceSettings
-from honeyguide.io.scores import ScoresWriter
+from honeyguide.io.scores import TARGETS, ScoresWriter
 from honeyguide.nn.model import Model
+from honeyguide.preprocess.chain import Chain, Scalers
 from honeyguide.training.device import resolve_device, torch_state
 from honeyguide.training.latents import read_latent_gaussian
 from honeyguide.training.weights import BuildModel, load_model
@@ -55,7 +56,8 @@ def infer(
     """Returns the summary of an inference, after writing ``scores.h5`` and ``scores.root``.
 
     The scores are the model's. Those of an anomaly detector are joined by ``mahalanobis``: how far an event's latent
-    vector is from those of the background that the model was trained with, in units of their spread.
+    vector is from those of the background that the model was trained with, in units of their spread. What a regression
+    predicts has the physical units of its targets, which are written beside it.
 
     Args:
         training: Folder that :func:`honeyguide.training.run.train` has written.
@@ -77,8 +79,9 @@ def infer(
         _check_spec(spec, model.spec, inputs)
         source = ModelInputs.open(inputs)
         stream = BatchStream([source], batch_size=settings.batch_size, device=device)
-        gaussian = None if model.classes else read_latent_gaussian(training, which=settings.weights)
-        blocks = _blocks(_outputs(model, stream, gaussian, draws=settings.draws))
+        gaussian = read_latent_gaussian(training, which=settings.weights) if model.is_detector else None
+        chains = {chain.feature: chain for chain in Scalers.read(inputs.parent.parent).targets} if spec.targets else {}
+        blocks = _blocks(_outputs(model, stream, gaussian, chains, draws=settings.draws))
         first_scores, first_latent = next(blocks)
         with ScoresWriter(
             folder,
@@ -91,7 +94,7 @@ def infer(
         ) as writer:
             done = 0
             for scores, latent in chain([(first_scores, first_latent)], blocks):
-                _write(writer, source, scores, latent, start=done)
+                _write(writer, source, scores, latent, start=done, chains=chains)
                 done += len(latent)
                 if progress is not None:
                     progress(done, len(source))
@@ -99,7 +102,7 @@ def infer(
 
 
 def _outputs(
-    model: Model, stream: BatchStream, gaussian: LatentGaussian | None, *, draws: int
+    model: Model, stream: BatchStream, gaussian: LatentGaussian | None, chains: Mapping[str, Chain], *, draws: int
 ) -> Iterator[tuple[dict[str, Array], Array]]:
     with torch.inference_mode():
         for batch in stream.batches():
@@ -107,6 +110,9 @@ def _outputs(
             # one transfer per batch instead of one per score
             packed = torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float().cpu().numpy()
             columns = {name: packed[:, column] for column, name in enumerate(scores)}
+            columns |= {
+                name: chains[of].inverse(columns[name].astype(np.float64)) for name, of in model.predictions.items()
+            }
             latents = packed[:, len(scores) :]
             if gaussian is not None:
                 columns["mahalanobis"] = gaussian.mahalanobis(latents)
@@ -130,7 +136,15 @@ def _joined(parts: list[tuple[dict[str, Array], Array]]) -> tuple[dict[str, Arra
     return scores, np.concatenate([latent for _, latent in parts])
 
 
-def _write(writer: ScoresWriter, source: ModelInputs, scores: dict[str, Array], latent: Array, *, start: int) -> None:
+def _write(
+    writer: ScoresWriter,
+    source: ModelInputs,
+    scores: dict[str, Array],
+    latent: Array,
+    *,
+    start: int,
+    chains: Mapping[str, Chain],
+) -> None:
     rows = slice(start, start + len(latent))
     for name, values in scores.items():
         bad = np.isnan(values)
@@ -141,8 +155,10 @@ def _write(writer: ScoresWriter, source: ModelInputs, scores: dict[str, Array], 
                 got=f"first event id {source.event_id[rows][bad][0]}",
                 hint="are all inputs finite? did the training diverge?",
             )
-    arrays = source.arrays()
-    writer.append({name: arrays[name][rows] for name in writer.columns}, scores, latent)
+    arrays = {name: values[rows] for name, values in source.arrays().items()}
+    for number, (name, scalers) in enumerate(chains.items()):
+        arrays[TARGETS + name] = scalers.inverse(arrays["targets"][:, number].astype(np.float64))
+    writer.append({name: arrays[name] for name in writer.columns}, scores, latent)
     drop_pages(source)
 
 

@@ -33,10 +33,11 @@ class Model(nn.Module, ABC):
     """Base of all models.
 
     A model is an anomaly detector, whose scores say how signal-like an event is, or a classifier, whose scores are the
-    probabilities of its classes.
+    probabilities of its classes, or a regression, whose scores are predicted targets, or both of these.
 
     Attributes:
         classes: Names of the classes of a classifier; () for an anomaly detector.
+        predictions: Names of the scores that are predicted targets, in the units of the scaled target, to the target.
         permutation_invariant: Names of the scores that the order of the objects does not change, with ``latent`` among
             them where it does not change the latents; a claim that the contract test checks.
         config: What it was built from, together with ``spec``.
@@ -44,6 +45,7 @@ class Model(nn.Module, ABC):
     """
 
     classes: tuple[str, ...] = ()
+    predictions: Mapping[str, str] = {}
     permutation_invariant: Collection[str] = ()
 
     def __init__(self, config: ModelConfig, spec: InputSpec) -> None:
@@ -85,6 +87,11 @@ class Model(nn.Module, ABC):
         return dict(state)
 
     @property
+    def is_detector(self) -> bool:
+        """Whether this is an anomaly detector."""
+        return not self.classes and not self.predictions
+
+    @property
     def score_terms(self) -> tuple[str, ...]:
         """Names of the terms that are scores: those that an event has by itself, without its batch or its truth."""
         return tuple(self.config.terms)
@@ -123,7 +130,8 @@ class Model(nn.Module, ABC):
 
         Of an anomaly detector, larger for more signal-like events: the terms in :attr:`score_terms`, and ``total``,
         their sum weighted by ``config.terms``. Of a classifier, ``prob_<class>`` for each of :attr:`classes`, in
-        float32, with a sum of 1. In evaluation mode the same event always has the same score, whatever batch it is in.
+        float32, with a sum of 1; of a regression, :attr:`predictions`. In evaluation mode the same event always has the
+        same score, whatever batch it is in.
         """
 
     @abstractmethod

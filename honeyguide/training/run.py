@@ -130,7 +130,7 @@ def train(
         with StopRequest(listen=session.checkpoint is not None) as stop:
             around = Surroundings(told, checkpoints, stop)
             result = _fit(model, streams, folder, settings=settings, surroundings=around, ranks=ranks)
-        if ranks.is_first and not model.classes:
+        if ranks.is_first and model.is_detector:
             write_latent_gaussians(model, _open_sources(inputs)["train"], folder, batch_size=settings.batch_size)
         about: dict[str, Any] = {
             "seed": seed,
