@@ -22,8 +22,10 @@ from honeyguide.inference.settings import InferenceSettings
 from honeyguide.io.scores import TARGETS, ScoresWriter
 from honeyguide.nn.model import Model
 from honeyguide.preprocess.chain import Chain, Scalers
+from honeyguide.training.adversarial import Attack, drawn_by_event
 from honeyguide.training.device import resolve_device, torch_state
 from honeyguide.training.latents import read_latent_gaussian
+from honeyguide.training.loss import WeightedLoss
 from honeyguide.training.weights import BuildModel, load_model
 
 BLOCK_ROWS = 16384  # events that are written together
@@ -81,7 +83,7 @@ def infer(
         stream = BatchStream([source], batch_size=settings.batch_size, device=device)
         gaussian = read_latent_gaussian(training, which=settings.weights) if model.is_detector else None
         chains = {chain.feature: chain for chain in Scalers.read(inputs.parent.parent).targets} if spec.targets else {}
-        blocks = _blocks(_outputs(model, stream, gaussian, chains, draws=settings.draws))
+        blocks = _blocks(_outputs(model, stream, gaussian, chains, settings=settings))
         first_scores, first_latent = next(blocks)
         with ScoresWriter(
             folder,
@@ -102,11 +104,20 @@ def infer(
 
 
 def _outputs(
-    model: Model, stream: BatchStream, gaussian: LatentGaussian | None, chains: Mapping[str, Chain], *, draws: int
+    model: Model,
+    stream: BatchStream,
+    gaussian: LatentGaussian | None,
+    chains: Mapping[str, Chain],
+    *,
+    settings: InferenceSettings,
 ) -> Iterator[tuple[dict[str, Array], Array]]:
-    with torch.inference_mode():
-        for batch in stream.batches():
-            scores, latent = model.outputs(batch, draws=draws)
+    attack = None if settings.attack is None else Attack(model, settings.attack, where="inference.attack")
+    loss = WeightedLoss(model, weights=model.config.terms)
+    for batch in stream.batches():
+        if attack is not None:
+            batch = attack(batch, loss.plain, draw=drawn_by_event(batch))
+        with torch.inference_mode():
+            scores, latent = model.outputs(batch, draws=settings.draws)
             # one transfer per batch instead of one per score
             packed = torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float().cpu().numpy()
             columns = {name: packed[:, column] for column, name in enumerate(scores)}

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from honeyguide.settings import Settings, insignificant
+from honeyguide.training.adversarial_settings import AdversarialSettings
 from honeyguide.training.annealing_settings import AnnealingSettings
 from honeyguide.training.start_settings import StartSettings, check_pattern
 
@@ -96,6 +97,8 @@ class TrainingSettings(Settings):
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Type of the matrix products; weights are fp32 in any case. ``fp16`` scales the loss so that small gradients are
     not lost, and needs a GPU."""
+    adversarial: AdversarialSettings | None = None
+    """Attacked inputs to train on beside the clean ones; null for none. What is validated is clean."""
     start: StartSettings | None = None
     """Weights to begin with, those of another training or published ones; null to begin with random ones."""
     seeds: tuple[int, ...] = (1,)

@@ -87,6 +87,8 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     "training.scheduler_points": ("training.scheduler=linear", "training.scheduler_points=[[1, 0.5]]"),
     "training.betas": ("training.betas=[0.8, 0.9]",),
     "training.annealing": ("training.annealing={reconstruction: {shape: linear, end: 2.0}}",),
+    "training.adversarial": ("training.adversarial={epsilon: 0.1}",),
+    "inference.attack": ("inference.attack={epsilon: 0.1}",),
     "roc.scores": ("roc.scores=[reconstruction]",),
     "histograms.features": ("histograms.features={jets: [pt]}",),
     "histograms.reference": ("histograms.reference=qcd_mpi",),

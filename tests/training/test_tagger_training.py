@@ -165,7 +165,8 @@ SETTINGS = {
 FROZEN = r"network\.readers\.0"
 TUNED = {  # all that follows weights or treats some of them in another way
     "optimizer": "ranger", "lookahead_steps": 2, "ema_decay": 0.9, "weight_decay": 0.1, "weight_decay_of": "matrices",
-    "learning_rates": {"to_logits": 5.0}, "scheduler": "one_cycle",
+    "learning_rates": {"to_logits": 5.0}, "scheduler": "one_cycle", "learning_rate": 0.02,
+    "adversarial": {"attack": "pgd", "epsilon": 0.05, "steps": 2},
 }  # fmt: skip
 
 
