@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -22,10 +22,13 @@ from honeyguide.data.streams import BatchStream, drop_pages
 from honeyguide.errors import ModelError
 from honeyguide.evaluation.latent import LatentGaussian
 from honeyguide.inference.settings import InferenceSettings
-from honeyguide.io.scores import ScoresWriter
+from honeyguide.io.scores import TARGETS, ScoresWriter
 from honeyguide.nn.model import Model
+from honeyguide.preprocess.chain import Chain, Scalers
+from honeyguide.training.adversarial import Attack, drawn_by_event
 from honeyguide.training.device import resolve_device, torch_state
 from honeyguide.training.latents import read_latent_gaussian
+from honeyguide.training.loss import WeightedLoss
 from honeyguide.training.weights import BuildModel, load_model
 
 BLOCK_ROWS = 16384  # events that are written together
@@ -59,7 +62,8 @@ def infer(
     """Returns the summary of an inference, after writing ``scores.h5`` and ``scores.root``.
 
     The scores are the model's. Those of an anomaly detector are joined by ``mahalanobis``: how far an event's latent
-    vector is from those of the background that the model was trained with, in units of their spread.
+    vector is from those of the background that the model was trained with, in units of their spread. What a regression
+    predicts has the physical units of its targets, which are written beside it.
 
     Args:
         training: Folder that :func:`honeyguide.training.run.train` has written.
@@ -82,8 +86,10 @@ def infer(
         source = ModelInputs.open(inputs)
         together = BATCHES_TOGETHER if model.any_length else 1
         stream = BatchStream([source], batch_size=together * settings.batch_size, device=device)
-        gaussian = None if model.classes else read_latent_gaussian(training, which=settings.weights)
-        blocks = _blocks(_outputs(model, stream, gaussian, settings))
+        gaussian = read_latent_gaussian(training, which=settings.weights) if model.is_detector else None
+        chains = {chain.feature: chain for chain in Scalers.read(inputs.parent.parent).targets} if spec.targets else {}
+        attack = _attack(model, settings)
+        blocks = _blocks(map(_Scorer(model, settings, gaussian, chains, attack), stream.batches()))
         first_scores, first_latent = next(blocks)
         with ScoresWriter(
             folder,
@@ -96,39 +102,71 @@ def infer(
         ) as writer:
             done = 0
             for scores, latent in chain([(first_scores, first_latent)], blocks):
-                _write(writer, source, scores, latent, start=done)
+                _write(writer, source, scores, latent, start=done, chains=chains)
                 done += len(latent)
                 if progress is not None:
                     progress(done, len(source))
     return InferenceResult(len(source), len(source) / (time.perf_counter() - started))
 
 
-def _outputs(
-    model: Model, stream: BatchStream, gaussian: LatentGaussian | None, settings: InferenceSettings
-) -> Iterator[tuple[dict[str, Array], Array]]:
-    with torch.inference_mode():
-        for batch in stream.batches():
-            names, values = _scored(model, batch, settings)
-            packed = values.cpu().numpy()
-            columns = {name: packed[:, column] for column, name in enumerate(names)}
-            latents = packed[:, len(names) :]
-            if gaussian is not None:
-                columns["mahalanobis"] = gaussian.mahalanobis(latents)
-            yield columns, latents
+@dataclass(frozen=True)
+class _Scorer:
+    """Makes scores and latents of batches.
+
+    Attributes:
+        model: The trained model.
+        settings: How it is applied.
+        gaussian: Where the latents of a detector's background lie.
+        chains: Scaling of the targets of a regression, by their names.
+        attack: What is done to the inputs of a batch first.
+    """
+
+    model: Model
+    settings: InferenceSettings
+    gaussian: LatentGaussian | None
+    chains: Mapping[str, Chain]
+    attack: Callable[[Batch], Batch] | None
+
+    def __call__(self, batch: Batch) -> tuple[dict[str, Array], Array]:
+        """Returns the scores by name, and the latents, in the order of the batch."""
+        names, values = self._by_length(batch) if self.model.any_length else self._side_by_side(batch)
+        packed = values.cpu().numpy()
+        columns = {name: packed[:, column] for column, name in enumerate(names)}
+        columns |= {
+            name: self.chains[of].inverse(columns[name].astype(np.float64))
+            for name, of in self.model.predictions.items()
+        }
+        latents = packed[:, len(names) :]
+        if self.gaussian is not None:
+            columns["mahalanobis"] = self.gaussian.mahalanobis(latents)
+        return columns, latents
+
+    def _by_length(self, batch: Batch) -> tuple[list[str], Tensor]:
+        """Returns the same as :meth:`_side_by_side`, which sees events with similar numbers of objects together."""
+        names: list[str] = []
+        places, parts = [], []
+        for rows, part in parts_by_length(batch, self.settings.batch_size):
+            names, values = self._side_by_side(part)
+            places.append(rows)
+            parts.append(values)
+        values = torch.cat(parts)
+        return names, torch.empty_like(values).index_copy_(0, torch.cat(places), values)
+
+    def _side_by_side(self, batch: Batch) -> tuple[list[str], Tensor]:
+        """Returns the names of the scores, and scores and latents side by side: one transfer, not one per score."""
+        batch = batch if self.attack is None else self.attack(batch)
+        with torch.inference_mode():
+            scores, latent = self.model.outputs(batch, draws=self.settings.draws)
+            return list(scores), torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float()
 
 
-def _scored(model: Model, batch: Batch, settings: InferenceSettings) -> tuple[list[str], Tensor]:
-    """Returns the names of the scores, and scores and latents side by side: one transfer instead of one per score."""
-    if not model.any_length:
-        scores, latent = model.outputs(batch, draws=settings.draws)
-        return list(scores), torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float()
-    places, parts = [], []
-    for rows, part in parts_by_length(batch, settings.batch_size):
-        scores, latent = model.outputs(part, draws=settings.draws)
-        places.append(rows)
-        parts.append(torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float())
-    values = torch.cat(parts)
-    return list(scores), torch.empty_like(values).index_copy_(0, torch.cat(places), values)
+def _attack(model: Model, settings: InferenceSettings) -> Callable[[Batch], Batch] | None:
+    """Returns what the settings do to the inputs, None for nothing."""
+    if settings.attack is None:
+        return None
+    attack = Attack(model, settings.attack, where="inference.attack")
+    loss = WeightedLoss(model, weights=model.config.terms).plain
+    return lambda batch: attack(batch, loss, draw=drawn_by_event(batch))
 
 
 def _blocks(parts: Iterator[tuple[dict[str, Array], Array]]) -> Iterator[tuple[dict[str, Array], Array]]:
@@ -148,7 +186,15 @@ def _joined(parts: list[tuple[dict[str, Array], Array]]) -> tuple[dict[str, Arra
     return scores, np.concatenate([latent for _, latent in parts])
 
 
-def _write(writer: ScoresWriter, source: ModelInputs, scores: dict[str, Array], latent: Array, *, start: int) -> None:
+def _write(
+    writer: ScoresWriter,
+    source: ModelInputs,
+    scores: dict[str, Array],
+    latent: Array,
+    *,
+    start: int,
+    chains: Mapping[str, Chain],
+) -> None:
     rows = slice(start, start + len(latent))
     for name, values in scores.items():
         bad = np.isnan(values)
@@ -159,8 +205,10 @@ def _write(writer: ScoresWriter, source: ModelInputs, scores: dict[str, Array], 
                 got=f"first event id {source.event_id[rows][bad][0]}",
                 hint="are all inputs finite? did the training diverge?",
             )
-    arrays = source.arrays()
-    writer.append({name: arrays[name][rows] for name in writer.columns}, scores, latent)
+    arrays = {name: values[rows] for name, values in source.arrays().items()}
+    for number, (name, scalers) in enumerate(chains.items()):
+        arrays[TARGETS + name] = scalers.inverse(arrays["targets"][:, number].astype(np.float64))
+    writer.append({name: arrays[name] for name in writer.columns}, scores, latent)
     drop_pages(source)
 
 

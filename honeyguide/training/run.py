@@ -28,6 +28,7 @@ from honeyguide.training.metrics import MetricsLog
 from honeyguide.training.progress import SilentProgress, TrainingProgress
 from honeyguide.training.ranks import Member, Ranks, meet
 from honeyguide.training.settings import TrainingSettings
+from honeyguide.training.start import begin_with
 from honeyguide.training.stopping import StopRequest
 from honeyguide.training.weights import BuildModel, describe, save_weights, write_description
 
@@ -103,7 +104,8 @@ def train(
     Raises:
         DataError: There are no training events.
         ConfigError: There are more or fewer processes than the settings say, or a device is missing.
-        ModelError: A term is NaN or infinite, or not the one that the config names.
+        ModelError: A term is NaN or infinite, or not the one that the config names; the weights to begin with are those
+            of another model.
         StoppedError: The process got SIGTERM; the checkpoint has all that was done.
         StoreError: The checkpoint is of another training, or can't be written.
     """
@@ -117,6 +119,7 @@ def train(
         told,
     ):
         model = build_model(read_spec(inputs.folder if isinstance(inputs, Fold) else inputs)).to(device)
+        begun = None if settings.start is None else begin_with(model, settings.start)
         if ranks.is_first:
             save_weights(model.state_dict(), folder / "initial.safetensors")
             write_description(model, folder)
@@ -132,7 +135,7 @@ def train(
         with StopRequest(listen=session.checkpoint is not None) as stop:
             around = Surroundings(told, checkpoints, stop)
             result = _fit(model, streams, folder, settings=settings, surroundings=around, ranks=ranks)
-        if ranks.is_first and not model.classes:
+        if ranks.is_first and model.is_detector:
             write_latent_gaussians(model, _open_sources(inputs)["train"], folder, batch_size=settings.batch_size)
         about: dict[str, Any] = {
             "seed": seed,
@@ -144,6 +147,7 @@ def train(
         "torch": torch.__version__,
         "settings": settings.model_dump(mode="json"),
         "model": describe(model),
+        "start": begun,
         "num_events": {"train": streams[0].num_events, "validation": streams[1].num_events},
         "resident": streams[0].is_resident,
         "result": vars(result),

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from honeyguide.settings import Settings
 from models.tagger.presets import PRESETS, Preset
+from models.tagger.regression_settings import RegressionSettings
 from models.tagger.transformer_settings import TransformerSettings
 
 Size = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Term = Literal["cross_entropy", "accuracy", "l1", "l2"]
+Term = Literal["cross_entropy", "accuracy", "regression", "quantile", "l1", "l2"]
 
 
 class SetSettings(Settings):
@@ -100,8 +101,13 @@ class TaggerConfig(Settings):
     """Share of the hidden values that are set to 0 during training."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of a row's truth that is spread over all classes (arXiv:1512.00567)."""
+    classify: bool = True
+    """false: there are no classes, and the model predicts the targets of ``regression`` alone."""
+    regression: dict[str, RegressionSettings] = Field(default_factory=dict)
+    """Targets of the inputs (``preprocess.targets``) that are predicted beside the classes, and how."""
     terms: dict[str, Weight] = Field(default_factory=dict, validate_default=True)
-    """Weight of each loss term; what is not given stays at ``{cross_entropy: 1.0}``. ``l1``, ``l2``: sums of ``|w|``,
+    """Weight of each loss term; what is not given stays at ``{cross_entropy: 1.0}``, and 1 for ``regression`` and
+    ``quantile`` of the targets of ``regression``, in units of the scaled targets. ``l1``, ``l2``: sums of ``|w|``,
     ``w²`` over all weights w. ``accuracy``, the share of rows whose class has the largest probability, is logged, and
     has weight 0."""
 
@@ -121,21 +127,26 @@ class TaggerConfig(Settings):
 
     @field_validator("terms", mode="before")
     @classmethod
-    def _complete_terms(cls, given: Any) -> Any:
+    def _complete_terms(cls, given: Any, info: ValidationInfo) -> Any:
         # one key given by an override must not remove the others
         if not isinstance(given, dict):
             return given
         unknown = [str(name) for name in given if name not in get_args(Term)]
         if unknown:
             raise ValueError(f"there is no term {', '.join(unknown)}: allowed are {', '.join(get_args(Term))}")
-        return {"cross_entropy": 1.0, "accuracy": 0.0} | given
+        targets: dict[str, RegressionSettings] = info.data.get("regression", {})
+        terms = {"cross_entropy": 1.0, "accuracy": 0.0} if info.data.get("classify", True) else {}
+        terms |= {"regression": 1.0} if targets else {}
+        terms |= {"quantile": 1.0} if any(item.quantiles for item in targets.values()) else {}
+        empty = [name for name in given if name in get_args(Term)[:4] and name not in terms]
+        if empty:
+            raise ValueError(f"nothing makes the terms {', '.join(empty)}: see classify and regression")
+        return terms | given
 
     @model_validator(mode="after")
     def _possible(self) -> TaggerConfig:
-        if not self.hidden and self.network != "particle_transformer":
+        if not self.hidden and self.network not in ("particle_transformer", "deepjet_transformer"):
             raise ValueError(f"hidden: {self.network} needs a fully connected layer")
-        if not self.bias and self.network != "particle_transformer":
-            raise ValueError(f"bias: {self.network} has no form without biases")
         if len(self.classes) == 1:
             raise ValueError("a classifier needs two or more classes")
         empty = [name for name, truths in self.classes.items() if not truths]
@@ -145,7 +156,11 @@ class TaggerConfig(Settings):
         twice = [truth for truth, count in counts.items() if count > 1]
         if twice:
             raise ValueError(f"truths in more than one class, or twice in one: {', '.join(twice)}")
-        if self.terms["accuracy"]:
+        if not self.classify and not self.regression:
+            raise ValueError("without classes (classify: false) a tagger needs targets in regression")
+        if not self.classify and self.classes:
+            raise ValueError("classify: false, and classes are given")
+        if self.terms.get("accuracy"):
             raise ValueError("accuracy has no gradient to train on: its weight is 0")
         if not self.bias and self.network in ("deepjet", "mlp"):
             raise ValueError(f"bias: false is for other networks than {self.network}, which has biases")

@@ -23,6 +23,7 @@ from models.tagger.deepjet_transformer import make_deepjet_transformer
 from models.tagger.mlp import MLP
 from models.tagger.particle_transformer import ParticleTransformerNetwork
 from models.tagger.particlenet import make_particlenet
+from models.tagger.regression import Regression
 
 Network = DeepJet | DeepJetTransformer | MLP | ParticleNet | ParticleTransformerNetwork
 NETWORKS: dict[str, Callable[[TaggerConfig, InputSpec], Network]] = {
@@ -40,20 +41,27 @@ ORDERLESS = ("particlenet", "particle_transformer", "deepjet_transformer")
 
 
 class Tagger(Model):
-    """A classifier; its scores are the probabilities of the classes, its latents the network's last hidden layer."""
+    """A classifier, a regression, or both at once.
+
+    Its scores are the probabilities of the classes and the predicted targets, its latents the network's last hidden
+    layer.
+    """
 
     config: TaggerConfig
 
     def __init__(self, config: TaggerConfig, spec: InputSpec) -> None:
         super().__init__(config, spec)
-        self.classes, codes = class_codes(config, spec)
+        self.classes, codes = class_codes(config, spec) if config.classify else ((), ())
         if not spec.sets and not spec.num_event_features:
             raise ConfigError("these inputs have neither sets of objects nor features of the row", where="preprocess")
         self.network = NETWORKS[config.network](config, spec)
+        width = self.network.num_outputs
+        self.to_logits = nn.Linear(width, len(self.classes), bias=config.bias) if config.classify else None
+        self.to_targets = Regression(config, spec, width) if config.regression else None
+        self.predictions = {} if self.to_targets is None else self.to_targets.outputs
         if config.network in ORDERLESS:
-            self.permutation_invariant = ("latent", *(f"prob_{name}" for name in self.classes))
-        self.to_logits = nn.Linear(self.network.num_outputs, len(self.classes), bias=config.bias)
-        if isinstance(self.network, ParticleTransformerNetwork):
+            self.permutation_invariant = ("latent", *(f"prob_{name}" for name in self.classes), *self.predictions)
+        if isinstance(self.network, ParticleTransformerNetwork) and self.to_logits is not None:
             self.network.initialise_classifier(self.to_logits)
         self.any_length = config.network != "mlp"
         # a truth of -1, which is none, finds the last entry
@@ -70,7 +78,7 @@ class Tagger(Model):
         return latent
 
     def score(self, batch: Batch) -> dict[str, Float[Tensor, " batch"]]:
-        """Returns the probability of each class as ``prob_<class>``."""
+        """Returns the probability of each class as ``prob_<class>``, and what is predicted, see ``predictions``."""
         return self.outputs(batch)[0]
 
     def outputs(
@@ -81,8 +89,11 @@ class Tagger(Model):
     ) -> tuple[dict[str, Float[Tensor, " batch"]], Float[Tensor, "batch latent"]]:
         """Returns scores and latents from one pass through the network."""
         latent = self.latent(batch)
-        probabilities = torch.softmax(self.to_logits(latent).float(), dim=1)
-        return {f"prob_{name}": probabilities[:, code] for code, name in enumerate(self.classes)}, latent
+        scores = {} if self.to_targets is None else self.to_targets.scores(latent)
+        if self.to_logits is not None:
+            probabilities = torch.softmax(self.to_logits(latent).float(), dim=1)
+            scores = {f"prob_{name}": probabilities[:, code] for code, name in enumerate(self.classes)} | scores
+        return scores, latent
 
     def inspect(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
         """Returns the latents, and what the network lets be looked at: attention weights."""
@@ -90,11 +101,14 @@ class Tagger(Model):
         return {**super().inspect(batch), **seen}
 
     def loss(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
-        """Returns the mean of every term over the batch; rows that are in no class have weight 0."""
-        logits, target = self.to_logits(self.latent(batch)).float(), self._classes_of(batch)
-        weight = batch.weight * (target >= 0)
-        each = cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
-        terms = {"cross_entropy": weighted_mean(each, weight), "accuracy": accuracy(logits, target, weight)}
+        """Returns the mean of every term over the batch; for those of classes, rows in no class have weight 0."""
+        latent = self.latent(batch)
+        terms = {} if self.to_targets is None else self.to_targets.terms(latent, batch)
+        if self.to_logits is not None:
+            logits, target = self.to_logits(latent).float(), self._classes_of(batch)
+            weight = batch.weight * (target >= 0)
+            each = cross_entropy(logits, target, label_smoothing=self.config.label_smoothing)
+            terms |= {"cross_entropy": weighted_mean(each, weight), "accuracy": accuracy(logits, target, weight)}
         if "l1" in self.config.terms:
             terms["l1"] = l1_norm(self.parameters())
         if "l2" in self.config.terms:
