@@ -94,6 +94,8 @@ class DatasetSettings(Settings):
     @model_validator(mode="after")
     def _simulated_jets_have_tracks(self) -> DatasetSettings:
         simulated = any(sample.generate is not None for sample in self.samples.values())
+        if simulated and self.reader.format == "arrays":
+            raise ValueError("'reader.format: arrays' is for files: simulated samples are read as bead_csv or root")
         if simulated and self.reader.format == "root" and self.detector.tracking is None:
             raise ValueError("'reader.format: root' reads simulated jets with tracks: set detector.tracking, e.g. {}")
         return self

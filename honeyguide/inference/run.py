@@ -12,8 +12,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from honeyguide.data.batch import Batch
 from honeyguide.data.input_spec import InputSpec
+from honeyguide.data.length_buckets import parts_by_length
 from honeyguide.data.model_inputs import ModelInputs, read_spec
 from honeyguide.data.streams import BatchStream, drop_pages
 from honeyguide.errors import ModelError
@@ -29,6 +32,7 @@ from honeyguide.training.loss import WeightedLoss
 from honeyguide.training.weights import BuildModel, load_model
 
 BLOCK_ROWS = 16384  # events that are written together
+BATCHES_TOGETHER = 8  # among so many, events change places so that those of a batch have similar numbers of objects
 
 Array = NDArray[Any]
 
@@ -80,7 +84,8 @@ def infer(
         spec = read_spec(inputs.parent.parent)
         _check_spec(spec, model.spec, inputs)
         source = ModelInputs.open(inputs)
-        stream = BatchStream([source], batch_size=settings.batch_size, device=device)
+        together = BATCHES_TOGETHER if model.any_length else 1
+        stream = BatchStream([source], batch_size=together * settings.batch_size, device=device)
         gaussian = read_latent_gaussian(training, which=settings.weights) if model.is_detector else None
         chains = {chain.feature: chain for chain in Scalers.read(inputs.parent.parent).targets} if spec.targets else {}
         blocks = _blocks(_outputs(model, stream, gaussian, chains, settings=settings))
@@ -111,23 +116,46 @@ def _outputs(
     *,
     settings: InferenceSettings,
 ) -> Iterator[tuple[dict[str, Array], Array]]:
-    attack = None if settings.attack is None else Attack(model, settings.attack, where="inference.attack")
-    loss = WeightedLoss(model, weights=model.config.terms)
+    predict = _Predictor(model, settings)
     for batch in stream.batches():
-        if attack is not None:
-            batch = attack(batch, loss.plain, draw=drawn_by_event(batch))
+        names, values = predict(batch)
+        packed = values.cpu().numpy()
+        columns = {name: packed[:, column] for column, name in enumerate(names)}
+        columns |= {
+            name: chains[of].inverse(columns[name].astype(np.float64)) for name, of in model.predictions.items()
+        }
+        latents = packed[:, len(names) :]
+        if gaussian is not None:
+            columns["mahalanobis"] = gaussian.mahalanobis(latents)
+        yield columns, latents
+
+
+class _Predictor:
+    """Makes scores and latents of a batch, side by side: one transfer instead of one per score."""
+
+    def __init__(self, model: Model, settings: InferenceSettings) -> None:
+        self._model, self._settings = model, settings
+        self._attack = None if settings.attack is None else Attack(model, settings.attack, where="inference.attack")
+        self._loss = WeightedLoss(model, weights=model.config.terms)
+
+    def __call__(self, batch: Batch) -> tuple[list[str], Tensor]:
+        """Returns the names of the scores, and scores and latents in the order of the events."""
+        if not self._model.any_length:
+            return self._part(batch)
+        places, parts = [], []
+        for rows, part in parts_by_length(batch, self._settings.batch_size):
+            names, values = self._part(part)
+            places.append(rows)
+            parts.append(values)
+        values = torch.cat(parts)
+        return names, torch.empty_like(values).index_copy_(0, torch.cat(places), values)
+
+    def _part(self, batch: Batch) -> tuple[list[str], Tensor]:
+        if self._attack is not None:
+            batch = self._attack(batch, self._loss.plain, draw=drawn_by_event(batch))
         with torch.inference_mode():
-            scores, latent = model.outputs(batch, draws=settings.draws)
-            # one transfer per batch instead of one per score
-            packed = torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float().cpu().numpy()
-            columns = {name: packed[:, column] for column, name in enumerate(scores)}
-            columns |= {
-                name: chains[of].inverse(columns[name].astype(np.float64)) for name, of in model.predictions.items()
-            }
-            latents = packed[:, len(scores) :]
-            if gaussian is not None:
-                columns["mahalanobis"] = gaussian.mahalanobis(latents)
-            yield columns, latents
+            scores, latent = self._model.outputs(batch, draws=self._settings.draws)
+            return list(scores), torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float()
 
 
 def _blocks(parts: Iterator[tuple[dict[str, Array], Array]]) -> Iterator[tuple[dict[str, Array], Array]]:

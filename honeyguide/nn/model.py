@@ -40,6 +40,7 @@ class Model(nn.Module, ABC):
         predictions: Names of the scores that are predicted targets, in the units of the scaled target, to the target.
         permutation_invariant: Names of the scores that the order of the objects does not change, with ``latent`` among
             them where it does not change the latents; a claim that the contract test checks.
+        any_length: Whether sets of objects may come with fewer slots than the inputs have, where the others are empty.
         config: What it was built from, together with ``spec``.
         spec: The inputs that it takes.
     """
@@ -47,6 +48,7 @@ class Model(nn.Module, ABC):
     classes: tuple[str, ...] = ()
     predictions: Mapping[str, str] = {}
     permutation_invariant: Collection[str] = ()
+    any_length: bool = False
 
     def __init__(self, config: ModelConfig, spec: InputSpec) -> None:
         super().__init__()

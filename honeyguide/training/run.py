@@ -12,11 +12,12 @@ import torch
 
 from honeyguide.data.event_weights import make_event_weights, refit_reweighting, reweighted, sampled
 from honeyguide.data.folds import Fold, split_fold
+from honeyguide.data.length_buckets import BucketStream
 from honeyguide.data.model_inputs import ModelInputs, list_inputs, read_spec
 from honeyguide.data.reweighting import Reweighting
 from honeyguide.data.row_reweighting import RowSampling, read_row_reweighting
 from honeyguide.data.streams import BatchStream
-from honeyguide.errors import DataError
+from honeyguide.errors import ConfigError, DataError
 from honeyguide.nn.model import Model
 from honeyguide.settings import significant_values
 from honeyguide.training.checkpoint import Checkpoints
@@ -123,6 +124,10 @@ def train(
             save_weights(model.state_dict(), folder / "initial.safetensors")
             write_description(model, folder)
         ranks.seed_own_draws(seed)
+        if settings.length_buckets and not model.any_length:
+            raise ConfigError(
+                "this model needs all slots of its inputs", where="training.length_buckets", allowed=False
+            )
         streams = _open_streams(inputs, settings, seed=seed, device=device, part=ranks.part)
         fold = [inputs.number, inputs.count] if isinstance(inputs, Fold) else None
         owner = {"seed": seed, "fold": fold, "num_events": [stream.num_events for stream in streams]}
@@ -218,7 +223,7 @@ def _open_streams(
             weights = sampled(weights, RowSampling(reweighting, seed), sources)
         elif reweighting is not None:
             weights = reweighted(weights, reweighting, sources)
-        stream = BatchStream(
+        stream = (BucketStream if settings.length_buckets else BatchStream)(
             sources,
             batch_size=settings.batch_size * (settings.accumulate if is_training else 1),
             device=device,

@@ -25,6 +25,10 @@ class TrainingSettings(Settings):
     accumulate: int = Field(1, gt=0)
     """Batches whose gradients make one step together: as a batch that many times larger, in the memory of one. Terms
     that compare events do so within each."""
+    length_buckets: bool = False
+    """Batches of rows with similar numbers of objects, cut off behind the last object: there is little padding to be
+    computed. A batch is then no random draw of all rows; which of them come together, and in which order, is drawn
+    anew in every epoch. For models that take any number of objects (taggers but for ``mlp``)."""
     learning_rate: float = Field(1e-3, gt=0)
     """Step size at the start."""
     learning_rates: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)

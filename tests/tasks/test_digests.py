@@ -53,6 +53,15 @@ SAMPLES = "dataset.samples."
 SVJ = "{process: semi_visible_jets, mass: 3500, r_inv: 0.1, events: 500, seed: 21}"
 ROWS = ("preprocess.level=row", "preprocess.features=[]", "preprocess.event_features=[{name: n}]")
 ROOT_READER = ("dataset.reader={format: root, root: {tree: t, columns: {x: x}}}", "dataset.detector.tracking={}")
+# arrays are not simulated: all samples are files
+ARRAY_READER = (
+    "dataset.reader={format: arrays, arrays: {vectors: v}}",
+    *(
+        f"{SAMPLES}{name}.{override}"
+        for name in load_experiment("quickstart").settings.dataset.samples
+        for override in ("generate=null", "files=[quickstart.yaml]")
+    ),
+)
 SPECIAL: dict[str, tuple[str, ...]] = {
     "dataset.description": ("dataset.description=other",),
     SAMPLES + "*.files": (SAMPLES + "qcd_mpi.files=[quickstart.yaml]", SAMPLES + "qcd_mpi.generate=null"),
@@ -70,6 +79,7 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     "dataset.reader.scheduler": ("dataset.reader.executor=dask", "dataset.reader.scheduler=tcp://host:1"),
     "dataset.reader.format": ROOT_READER,
     "dataset.reader.root": ROOT_READER,
+    "dataset.reader.arrays": ARRAY_READER,
     "preprocess.level": ("preprocess.level=constituent", "preprocess.features=[]"),
     "preprocess.jet_ordering": ("preprocess.jet_ordering=mass",),
     "preprocess.constituent_ordering": ("preprocess.constituent_ordering=pt_fraction",),
@@ -78,6 +88,10 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     "preprocess.sets": (*ROWS, "preprocess.sets={cpf: {size: 3, features: [{name: pt}]}}"),
     "preprocess.pt_column": (*ROWS, "preprocess.pt_column=jet_pt"),
     "preprocess.eta_column": (*ROWS, "preprocess.eta_column=jet_eta"),
+    "preprocess.phi_column": (*ROWS, "preprocess.phi_column=jet_phi"),
+    "preprocess.energy_column": (*ROWS, "preprocess.energy_column=jet_energy"),
+    "preprocess.targets": (*ROWS, "preprocess.targets=[{name: mass}]"),
+    "preprocess.observers": (*ROWS, "preprocess.observers=[mass]"),
     "preprocess.reweighting": (*ROWS, "preprocess.reweighting={reference: b}"),
     "model.prior": ("model.prior=dirichlet", "model.posterior=gaussian"),
     "model.flow": ("model.flow=planar", "model.posterior=gaussian"),

@@ -20,12 +20,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import models
+from honeyguide.data import length_buckets
+from honeyguide.data.input_spec import InputSpec
 from honeyguide.data.model_inputs import ModelInputs, list_inputs, read_spec
 from honeyguide.data.streams import BatchStream
-from honeyguide.errors import ModelError
+from honeyguide.errors import ConfigError, ModelError
 from honeyguide.inference.run import infer
 from honeyguide.inference.settings import InferenceSettings
 from honeyguide.io.scores import Scores, read_scores
+from honeyguide.nn.model import Model
 from honeyguide.training.run import train
 from honeyguide.training.settings import TrainingSettings
 from honeyguide.training.weights import load_model, save_weights
@@ -156,6 +159,25 @@ def test_classes_may_be_groups_of_truths_and_leave_others_out(inputs, tmp_path):
     assert stored.classes == ("charm", "beauty")
     assert set(stored.scores) == {"prob_charm", "prob_beauty"}
     assert set(stored.truth) == {0, 1, 2}  # light jets are scored, and keep their truth
+
+
+def test_length_buckets_are_for_models_that_take_any_number_of_objects(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(length_buckets, "STEP", 1)
+    seen = set()
+
+    def watched(spec: InputSpec) -> Model:
+        model = build(NETWORKS["DeepJet"])(spec)
+        model.network.register_forward_pre_hook(lambda _, given: seen.add(given[0].sets["cpf"].mask.shape[1]))
+        return model
+
+    settings = TrainingSettings(epochs=2, tensorboard=False, num_threads=1, length_buckets=True, learning_rate=5e-3)
+    (tmp_path / "t").mkdir()
+    train(inputs, tmp_path / "t", build_model=watched, settings=settings, seed=1, provenance={})
+    first, last = json.loads((tmp_path / "t/metrics.json").read_text())["epochs"]
+    assert last["validation"]["cross_entropy"] < first["validation"]["cross_entropy"] < 1.2
+    assert len(seen) > 3
+    with pytest.raises(ConfigError, match="needs all slots"):
+        train(inputs, tmp_path, build_model=build(NETWORKS["MLP"]), settings=settings, seed=1, provenance={})
 
 
 SETTINGS = {
