@@ -88,8 +88,7 @@ def infer(
         stream = BatchStream([source], batch_size=together * settings.batch_size, device=device)
         gaussian = read_latent_gaussian(training, which=settings.weights) if model.is_detector else None
         chains = {chain.feature: chain for chain in Scalers.read(inputs.parent.parent).targets} if spec.targets else {}
-        attack = _attack(model, settings)
-        blocks = _blocks(map(_Scorer(model, settings, gaussian, chains, attack), stream.batches()))
+        blocks = _blocks(_outputs(model, stream, gaussian, chains, settings=settings))
         first_scores, first_latent = next(blocks)
         with ScoresWriter(
             folder,
@@ -109,64 +108,54 @@ def infer(
     return InferenceResult(len(source), len(source) / (time.perf_counter() - started))
 
 
-@dataclass(frozen=True)
-class _Scorer:
-    """Makes scores and latents of batches.
-
-    Attributes:
-        model: The trained model.
-        settings: How it is applied.
-        gaussian: Where the latents of a detector's background lie.
-        chains: Scaling of the targets of a regression, by their names.
-        attack: What is done to the inputs of a batch first.
-    """
-
-    model: Model
-    settings: InferenceSettings
-    gaussian: LatentGaussian | None
-    chains: Mapping[str, Chain]
-    attack: Callable[[Batch], Batch] | None
-
-    def __call__(self, batch: Batch) -> tuple[dict[str, Array], Array]:
-        """Returns the scores by name, and the latents, in the order of the batch."""
-        names, values = self._by_length(batch) if self.model.any_length else self._side_by_side(batch)
+def _outputs(
+    model: Model,
+    stream: BatchStream,
+    gaussian: LatentGaussian | None,
+    chains: Mapping[str, Chain],
+    *,
+    settings: InferenceSettings,
+) -> Iterator[tuple[dict[str, Array], Array]]:
+    predict = _Predictor(model, settings)
+    for batch in stream.batches():
+        names, values = predict(batch)
         packed = values.cpu().numpy()
         columns = {name: packed[:, column] for column, name in enumerate(names)}
         columns |= {
-            name: self.chains[of].inverse(columns[name].astype(np.float64))
-            for name, of in self.model.predictions.items()
+            name: chains[of].inverse(columns[name].astype(np.float64)) for name, of in model.predictions.items()
         }
         latents = packed[:, len(names) :]
-        if self.gaussian is not None:
-            columns["mahalanobis"] = self.gaussian.mahalanobis(latents)
-        return columns, latents
+        if gaussian is not None:
+            columns["mahalanobis"] = gaussian.mahalanobis(latents)
+        yield columns, latents
 
-    def _by_length(self, batch: Batch) -> tuple[list[str], Tensor]:
-        """Returns the same as :meth:`_side_by_side`, which sees events with similar numbers of objects together."""
-        names: list[str] = []
+
+class _Predictor:
+    """Makes scores and latents of a batch, side by side: one transfer instead of one per score."""
+
+    def __init__(self, model: Model, settings: InferenceSettings) -> None:
+        self._model, self._settings = model, settings
+        self._attack = None if settings.attack is None else Attack(model, settings.attack, where="inference.attack")
+        self._loss = WeightedLoss(model, weights=model.config.terms)
+
+    def __call__(self, batch: Batch) -> tuple[list[str], Tensor]:
+        """Returns the names of the scores, and scores and latents in the order of the events."""
+        if not self._model.any_length:
+            return self._part(batch)
         places, parts = [], []
-        for rows, part in parts_by_length(batch, self.settings.batch_size):
-            names, values = self._side_by_side(part)
+        for rows, part in parts_by_length(batch, self._settings.batch_size):
+            names, values = self._part(part)
             places.append(rows)
             parts.append(values)
         values = torch.cat(parts)
         return names, torch.empty_like(values).index_copy_(0, torch.cat(places), values)
 
-    def _side_by_side(self, batch: Batch) -> tuple[list[str], Tensor]:
-        """Returns the names of the scores, and scores and latents side by side: one transfer, not one per score."""
-        batch = batch if self.attack is None else self.attack(batch)
+    def _part(self, batch: Batch) -> tuple[list[str], Tensor]:
+        if self._attack is not None:
+            batch = self._attack(batch, self._loss.plain, draw=drawn_by_event(batch))
         with torch.inference_mode():
-            scores, latent = self.model.outputs(batch, draws=self.settings.draws)
+            scores, latent = self._model.outputs(batch, draws=self._settings.draws)
             return list(scores), torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float()
-
-
-def _attack(model: Model, settings: InferenceSettings) -> Callable[[Batch], Batch] | None:
-    """Returns what the settings do to the inputs, None for nothing."""
-    if settings.attack is None:
-        return None
-    attack = Attack(model, settings.attack, where="inference.attack")
-    loss = WeightedLoss(model, weights=model.config.terms).plain
-    return lambda batch: attack(batch, loss, draw=drawn_by_event(batch))
 
 
 def _blocks(parts: Iterator[tuple[dict[str, Array], Array]]) -> Iterator[tuple[dict[str, Array], Array]]:

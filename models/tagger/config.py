@@ -14,7 +14,7 @@ from models.tagger.transformer_settings import TransformerSettings
 
 Size = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Term = Literal["cross_entropy", "accuracy", "regression", "quantile", "l1", "l2"]
+Term = Literal["cross_entropy", "accuracy", "l1", "l2", "regression", "quantile"]
 
 
 class SetSettings(Settings):
@@ -138,7 +138,7 @@ class TaggerConfig(Settings):
         terms = {"cross_entropy": 1.0, "accuracy": 0.0} if info.data.get("classify", True) else {}
         terms |= {"regression": 1.0} if targets else {}
         terms |= {"quantile": 1.0} if any(item.quantiles for item in targets.values()) else {}
-        empty = [name for name in given if name in get_args(Term)[:4] and name not in terms]
+        empty = [name for name in given if name not in (*terms, "l1", "l2")]
         if empty:
             raise ValueError(f"nothing makes the terms {', '.join(empty)}: see classify and regression")
         return terms | given

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 
 import torch
 from jaxtyping import Float, Int
@@ -13,6 +14,7 @@ from honeyguide.data.input_spec import InputSpec
 from honeyguide.errors import ConfigError
 from honeyguide.losses.classification import accuracy, cross_entropy
 from honeyguide.losses.regularisation import l1_norm, squared_l2_norm
+from honeyguide.nn import weaver_particle_net, weaver_particle_transformer
 from honeyguide.nn.deepjet_transformer import DeepJetTransformer
 from honeyguide.nn.model import Model, weighted_mean
 from honeyguide.nn.particle_net import ParticleNet
@@ -40,6 +42,13 @@ ORDERLESS = ("particlenet", "particle_transformer", "deepjet_transformer")
 """Networks that the order of the objects does not change."""
 
 
+PUBLISHED: dict[str, Callable[[Mapping[str, Tensor]], dict[str, Tensor]]] = {
+    "particlenet": weaver_particle_net.from_weaver,
+    "particle_transformer": weaver_particle_transformer.from_weaver,
+}
+"""What makes a state dict of a tagger of one of weaver-core, by network."""
+
+
 class Tagger(Model):
     """A classifier, a regression, or both at once.
 
@@ -57,12 +66,12 @@ class Tagger(Model):
         self.network = NETWORKS[config.network](config, spec)
         width = self.network.num_outputs
         self.to_logits = nn.Linear(width, len(self.classes), bias=config.bias) if config.classify else None
+        if isinstance(self.network, ParticleTransformerNetwork) and self.to_logits is not None:
+            self.network.initialise_classifier(self.to_logits)
         self.to_targets = Regression(config, spec, width) if config.regression else None
         self.predictions = {} if self.to_targets is None else self.to_targets.outputs
         if config.network in ORDERLESS:
             self.permutation_invariant = ("latent", *(f"prob_{name}" for name in self.classes), *self.predictions)
-        if isinstance(self.network, ParticleTransformerNetwork) and self.to_logits is not None:
-            self.network.initialise_classifier(self.to_logits)
         self.any_length = config.network != "mlp"
         # a truth of -1, which is none, finds the last entry
         self.register_buffer("class_of_truth", torch.tensor([*codes, -1]), persistent=False)
@@ -99,6 +108,18 @@ class Tagger(Model):
         """Returns the latents, and what the network lets be looked at: attention weights."""
         seen = self.network.inspect(batch) if isinstance(self.network, ParticleTransformerNetwork) else {}
         return {**super().inspect(batch), **seen}
+
+    def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns a state dict with the names of this tagger, of one of weaver-core's or of a tagger.
+
+        Raises:
+            ModelError: It is not that of weaver-core's network of this name.
+        """
+        if self.config.network not in PUBLISHED or any(name.startswith("network.") for name in state):
+            return dict(state)
+        # of a module that is trained by several processes, and of the wrapper in the authors' examples
+        plain = {re.sub(r"^(module\.)?(mod\.)?", "", name): value for name, value in state.items()}
+        return PUBLISHED[self.config.network](plain)
 
     def loss(self, batch: Batch) -> dict[str, Float[Tensor, ""]]:
         """Returns the mean of every term over the batch; for those of classes, rows in no class have weight 0."""

@@ -28,6 +28,7 @@ SMALL_TAGGER = {"hidden": [24, 12], "classes": {"b": ["bb", "b"], "c": ["c"], "l
 SMALL_PARTICLENET = {
     "hidden": [12], "edge_layers": [[8, 6], [10]], "embedding": 7, "num_neighbours": 3, "coordinates": ["x0", "x1"]
 }  # fmt: skip
+TARGETS = {"mass": {"loss": "logcosh", "quantiles": [0.1, 0.5]}, "energy": {"weight": 0.5}}
 SMALL_TRANSFORMER = {"num_heads": 2, "num_layers": 1, "num_class_layers": 1, "embedding": [9, 8], "pair_layers": [6]}
 TRANSFORMERS = [
     ("row, four-momenta", {"transformer": {**SMALL_TRANSFORMER, "num_layers": 2, "num_class_layers": 2}}),
@@ -45,7 +46,6 @@ SMALL_DEEPJET_TRANSFORMER = {
     "network": "deepjet_transformer",
     "deepjet_transformer": {"embedding": [7, 8], "num_blocks": 2, "num_heads": 2, "num_dense": 1},
 }
-TARGETS = {"mass": {"loss": "logcosh", "quantiles": [0.1, 0.5]}, "energy": {"weight": 0.5}}
 # settings to test a family with; one that is not here is tested with its defaults
 VARIANTS = {
     "vae": [
@@ -73,9 +73,9 @@ VARIANTS_OF_A_LEVEL = {
         ("row", {"network": "particlenet", **SMALL_PARTICLENET, "fusion": True, "bias": False}),
         ("row, four-momenta", {"preset": "ParticleNetLite", **SMALL_PARTICLENET}),
         ("row", {"sets": {"cpf": {"layers": [7], "recurrent": 9}}, "hidden": [12]}),
-        *((level, {"preset": "ParticleTransformer", **variant}) for level, variant in TRANSFORMERS),
         ("row, targets", {"regression": TARGETS, **SMALL_TAGGER, "family": "MLP"}),
         ("row, targets", {"regression": TARGETS, "classify": False, "family": "MLP", "hidden": [12], "dropout": 0.0}),
+        *((level, {"preset": "ParticleTransformer", **variant}) for level, variant in TRANSFORMERS),
     ],
     "vae": [("jet", {"preset": preset, **SMALL, **FLOW}) for preset in get_args(Preset)]
     + [
@@ -123,7 +123,7 @@ ROW_SPECS = {
     "row, four-momenta": row_spec({"particles": 7, "vertices": 3}, num_event_features=2, vectors=True),
     "row, no sets": row_spec({}, num_event_features=4),
 }
-# inputs of some variants alone
+# inputs of a variant alone
 OTHER_SPECS = {
     "row, one set of four-momenta": row_spec({"particles": 7}, num_event_features=0, vectors=True),
     "row, targets": row_spec({"cpf": 6}, num_event_features=3).model_copy(
