@@ -13,6 +13,7 @@ from honeyguide.diagnostics.settings import DiagnosticsSettings
 from honeyguide.evaluation.enrichment_settings import EnrichmentSettings
 from honeyguide.evaluation.settings import HistogramSettings, RocSettings
 from honeyguide.evaluation.tagging_settings import TaggingSettings
+from honeyguide.export.settings import ExportSettings
 from honeyguide.generate.settings import DetectorSettings, GeneratorSettings
 from honeyguide.inference.settings import InferenceSettings
 from honeyguide.io.settings import ReaderSettings
@@ -122,6 +123,8 @@ class ExperimentSettings(Settings):
     """Histograms of inputs."""
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     """The page about a training."""
+    export: ExportSettings = ExportSettings()
+    """The export of trained taggers."""
     enrichment: EnrichmentSettings = EnrichmentSettings()
     """The study of variants of a training."""
 

@@ -10,16 +10,25 @@ import pytest
 from configs.load import load_experiment
 from honeyguide.errors import ConfigError
 from honeyguide.evaluation.tagging_settings import TaggingSettings
+from honeyguide.export.settings import ExportSettings
 from tasks.base import HoneyguideTask
+from tasks.export import ExportTask
 from tasks.inference import InferenceTask
+from tasks.model_summary import ModelSummaryTask
 from tasks.roc import ROCCurveTask, class_truths
 from tasks.training import TrainingTask
 from tasks.working_point import WorkingPointTask
 
 TASKS: dict[str, type[HoneyguideTask]] = {
-    task.__name__: task for task in (TrainingTask, InferenceTask, ROCCurveTask, WorkingPointTask)
+    task.__name__: task
+    for task in (TrainingTask, InferenceTask, ROCCurveTask, WorkingPointTask, ExportTask, ModelSummaryTask)
 }
 EVALUATE = {"ROCCurveTask", "WorkingPointTask"}
+FROM_TRAINING = {*TASKS} - {"ModelSummaryTask"}
+# another value of every field of a section that one task alone reads
+OWN = {
+    "export": ("ExportTask", ExportSettings, {"weights": "last", "tolerance": "0.001", "parity_rows": "7"}),
+}
 OTHER = {
     "groups": "{light: [uds, g], heavy: [b, c]}",
     "discriminators": "[BvsL]",
@@ -65,6 +74,14 @@ def test_settings_of_taggers_move_their_evaluation_and_nothing_else(field: str) 
     assert paths("ROCCurveTask", "quickstart", set=overrides) == paths("ROCCurveTask", "quickstart")
 
 
+@pytest.mark.parametrize("section", sorted(OWN))
+def test_settings_of_one_task_move_that_task(section: str) -> None:
+    task, settings, others = OWN[section]
+    assert set(others) == set(settings.model_fields)
+    for field, value in others.items():
+        assert moved(set=(f"{section}.{field}={value}",)) == {task}, field
+
+
 def test_settings_of_anomaly_scores_move_nothing_of_taggers() -> None:
     assert moved(set=("roc.axes=efficiency", "roc.weighted=false")) == set()
 
@@ -73,7 +90,7 @@ def test_settings_of_anomaly_scores_move_nothing_of_taggers() -> None:
     ("parameters", "expected"),
     [
         ({"set": ("model.dropout=0.2",)}, set(TASKS)),
-        ({"epochs": 99}, set(TASKS)),
+        ({"epochs": 99}, FROM_TRAINING),
         ({"training_version": "v2"}, set(TASKS)),
         ({"set": ("inference.batch_size=77",)}, set()),
         ({"test_dataset_version": "v2"}, {"InferenceTask", *EVALUATE}),
@@ -92,6 +109,11 @@ def test_parameters_move_what_depends_on_them(parameters: dict[str, Any], expect
 def test_working_points_of_an_anomaly_score_are_a_readable_error() -> None:
     with pytest.raises(ConfigError, match=r"has no classes(.|\n)*model.family: vae(.|\n)*ROCCurveTask"):
         WorkingPointTask(config="quickstart").requires()
+
+
+def test_export_of_an_anomaly_detector_is_a_readable_error() -> None:
+    with pytest.raises(ConfigError, match=r"no classes(.|\n)*model.family: vae"):
+        ExportTask(config="quickstart", branch=0).requires()
 
 
 def test_taggers_and_anomaly_scores_are_not_drawn_together() -> None:
