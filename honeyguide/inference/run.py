@@ -19,7 +19,7 @@ from honeyguide.data.streams import BatchStream, drop_pages
 from honeyguide.errors import ModelError
 from honeyguide.evaluation.latent import LatentGaussian
 from honeyguide.inference.settings import InferenceSettings
-from honeyguide.io.scores import ScoresWriter
+from honeyguide.io.scores import OBSERVERS, ScoresWriter
 from honeyguide.nn.model import Model
 from honeyguide.training.device import resolve_device, torch_state
 from honeyguide.training.latents import read_latent_gaussian
@@ -91,7 +91,7 @@ def infer(
         ) as writer:
             done = 0
             for scores, latent in chain([(first_scores, first_latent)], blocks):
-                _write(writer, source, scores, latent, start=done)
+                _write(writer, source, scores, latent, start=done, spec=spec)
                 done += len(latent)
                 if progress is not None:
                     progress(done, len(source))
@@ -130,7 +130,9 @@ def _joined(parts: list[tuple[dict[str, Array], Array]]) -> tuple[dict[str, Arra
     return scores, np.concatenate([latent for _, latent in parts])
 
 
-def _write(writer: ScoresWriter, source: ModelInputs, scores: dict[str, Array], latent: Array, *, start: int) -> None:
+def _write(
+    writer: ScoresWriter, source: ModelInputs, scores: dict[str, Array], latent: Array, *, start: int, spec: InputSpec
+) -> None:
     rows = slice(start, start + len(latent))
     for name, values in scores.items():
         bad = np.isnan(values)
@@ -141,8 +143,10 @@ def _write(writer: ScoresWriter, source: ModelInputs, scores: dict[str, Array], 
                 got=f"first event id {source.event_id[rows][bad][0]}",
                 hint="are all inputs finite? did the training diverge?",
             )
-    arrays = source.arrays()
-    writer.append({name: arrays[name][rows] for name in writer.columns}, scores, latent)
+    arrays = {name: array[rows] for name, array in source.arrays().items()}
+    for number, name in enumerate(spec.observers):
+        arrays[OBSERVERS + name] = arrays["observers"][:, number]
+    writer.append({name: arrays[name] for name in writer.columns}, scores, latent)
     drop_pages(source)
 
 

@@ -33,6 +33,7 @@ OTHER = {
     "groups": "{light: [uds, g], heavy: [b, c]}",
     "discriminators": "[BvsL]",
     "definitions": "{mine: {numerator: [b], denominator: [all]}}",
+    "baselines": "{hardness: pt}",
     "windows": "{hard: {pt: [100, 1000]}}",
     "by_process": "false",
     "weighted": "false",
