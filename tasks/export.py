@@ -15,20 +15,10 @@ from tasks.preprocessing import PreprocessTask
 from tasks.training import TrainingParameters, TrainingTask
 
 
-class ExportTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
-    """Export a trained tagger to ONNX, for onnxruntime in any language; a branch is a training.
+class TaggerTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
+    """What is done with a trained tagger; a branch is a training."""
 
-        law run ExportTask --config quickstart_tagging
-        law run ExportTask --config quickstart_tagging --set export.tolerance=1e-5,export.weights=last
-
-    Outputs: ``model.onnx`` (any number of rows, and of objects), ``inputs.json`` (names, shapes, columns and scaling of
-    its inputs) and ``parity.json``: how far its outputs in onnxruntime are from those of the trained model on jets of
-    the test split. A difference above ``export.tolerance`` is an error.
-    """
-
-    sections: ClassVar[tuple[str, ...]] = (*TrainingParameters.sections, "export")
-    own_sections = ("export",)
-    result_version = 1
+    exclude_index = True
 
     def create_branch_map(self) -> list[int]:
         """Returns the numbers of all trainings."""
@@ -51,14 +41,30 @@ class ExportTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
     def _demand_classes(self) -> None:
         if not self.experiment.is_tagging:
             raise ConfigError(
-                "what is exported are taggers, and this model has no classes",
+                "this is done with taggers, and this model has no classes",
                 where=self.config,
                 got=f"model.family: {self.experiment.settings.model.model_dump()['family']}",
             )
 
     def identity(self) -> dict[str, Any]:
-        """Returns what the export depends on: the settings and the training, whose digest covers the inputs."""
+        """Returns what the result depends on: the settings and the training, whose digest covers the inputs."""
         return {**super().identity(), "training": self.requires()["training"].digest}
+
+
+class ExportTask(TaggerTask):
+    """Export a trained tagger to ONNX, for onnxruntime in any language; a branch is a training.
+
+        law run ExportTask --config quickstart_tagging
+        law run ExportTask --config quickstart_tagging --set export.tolerance=1e-5,export.weights=last
+
+    Outputs: ``model.onnx`` (any number of rows, and of objects), ``inputs.json`` (names, shapes, columns and scaling of
+    its inputs) and ``parity.json``: how far its outputs in onnxruntime are from those of the trained model on jets of
+    the test split. A difference above ``export.tolerance`` is an error.
+    """
+
+    sections: ClassVar[tuple[str, ...]] = (*TrainingParameters.sections, "export")
+    own_sections = ("export",)
+    result_version = 1
 
     def about(self) -> dict[str, Any]:
         """Returns what led here, for the file."""

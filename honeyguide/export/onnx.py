@@ -14,6 +14,7 @@ import torch
 
 from honeyguide.data.input_spec import Column, InputSpec
 from honeyguide.data.model_inputs import list_inputs
+from honeyguide.data.some_rows import as_batch, read_some_rows
 from honeyguide.errors import ModelError
 from honeyguide.export.graph import (
     PROBABILITIES,
@@ -23,7 +24,7 @@ from honeyguide.export.graph import (
     input_tensors,
     translations,
 )
-from honeyguide.export.parity import Parity, check_installed, check_parity, read_rows
+from honeyguide.export.parity import Parity, check_installed, check_parity
 from honeyguide.export.settings import ExportSettings
 from honeyguide.nn.cost import Cost, cost, full_batch
 from honeyguide.nn.model import Model
@@ -66,7 +67,7 @@ def export_tagger(
     model = load_model(training, build_model, which=settings.weights)
     if not model.classes:
         raise ModelError("only taggers are exported, and this model has no classes", where=training)
-    rows = read_rows(list_inputs(inputs, "test"), settings.parity_rows)
+    rows = as_batch(read_some_rows(list_inputs(inputs, "test"), settings.parity_rows))
     found = cost(model)
     numbers = {"parameters": found.parameters, "flops_per_row": found.flops}
     description = describe_inputs(model, json.loads((inputs / SCALERS_FILE).read_text())) | numbers | dict(about)

@@ -13,9 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from honeyguide.data.batch import Batch, Objects
-from honeyguide.data.model_inputs import ModelInputs
-from honeyguide.data.streams import BatchStream
-from honeyguide.errors import ConfigError, DataError, ModelError
+from honeyguide.errors import ConfigError, ModelError
 from honeyguide.export.graph import PROBABILITIES, input_tensors, outputs_of
 from honeyguide.export.settings import ExportSettings
 from honeyguide.nn.model import Model
@@ -66,22 +64,6 @@ class Parity:
     def largest(self) -> float:
         """The largest difference of all; NaN where an output is."""
         return float(np.max([value for case in self.cases for value in case.largest.values()]))
-
-
-def read_rows(files: Mapping[str, Path], number: int) -> Batch:
-    """Returns rows of all files, from the first of each on, so many together.
-
-    Raises:
-        DataError: There are none.
-    """
-    sources = [ModelInputs.open(path) for path in files.values()]
-    share = -(-number // max(len(sources), 1))
-    parts = [next(BatchStream([source.map(lambda a: a[:share])], batch_size=share).batches()) for source in sources]
-    if not parts:
-        raise DataError(
-            "there are no test rows to compare the exported model on", hint="which samples have a test split?"
-        )
-    return Batch.join(parts).rows(0, number)
 
 
 def check_parity(model: Model, rows: Batch, folder: Path, *, settings: ExportSettings, model_file: Path) -> Parity:

@@ -11,8 +11,8 @@ import torch
 import models
 from honeyguide.data.input_spec import Column, InputSpec
 from honeyguide.data.model_inputs import ModelInputsWriter, list_inputs, write_spec
+from honeyguide.data.some_rows import as_batch, read_some_rows
 from honeyguide.export.onnx import export_tagger
-from honeyguide.export.parity import read_rows
 from honeyguide.export.settings import ExportSettings
 from honeyguide.nn.model import Model
 from honeyguide.preprocess.chain import Chain, Scalers
@@ -58,7 +58,7 @@ def export(name: str, inputs: Path, folder: Path) -> None:
     (folder / "training").mkdir(parents=True)
     torch.manual_seed(3)
     model = build(name, one_set())
-    rows = read_rows(list_inputs(inputs, "test"), SETTINGS.parity_rows)
+    rows = as_batch(read_some_rows(list_inputs(inputs, "test"), SETTINGS.parity_rows))
     for _ in range(3):
         model.loss(rows)  # running means that are not those of the start
     save_weights(model.state_dict(), folder / "training" / "best.safetensors")

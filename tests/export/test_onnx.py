@@ -18,10 +18,11 @@ import torch
 import models
 from honeyguide.data.batch import Batch
 from honeyguide.data.model_inputs import list_inputs
+from honeyguide.data.some_rows import as_batch, read_some_rows
 from honeyguide.errors import ModelError
 from honeyguide.export.graph import OnnxLSTM, input_tensors
 from honeyguide.export.onnx import export_tagger
-from honeyguide.export.parity import Session, check_parity, read_rows
+from honeyguide.export.parity import Session, check_parity
 from honeyguide.nn.model import Model
 from honeyguide.training.weights import load_model, save_weights, write_description
 from tests.export import exporting
@@ -54,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(params=NETWORKS)
 def exported(request: pytest.FixtureRequest, folder: Path) -> Exported:
     model = load_model(folder / request.param / "training", functools.partial(exporting.build, request.param))
-    rows = read_rows(list_inputs(folder / "inputs", "test"), SETTINGS.parity_rows)
+    rows = as_batch(read_some_rows(list_inputs(folder / "inputs", "test"), SETTINGS.parity_rows))
     return Exported(folder / request.param, model, rows)
 
 

@@ -9,10 +9,12 @@ import pytest
 
 from configs.load import load_experiment
 from honeyguide.errors import ConfigError
+from honeyguide.evaluation.importance_settings import ImportanceSettings
 from honeyguide.evaluation.tagging_settings import TaggingSettings
 from honeyguide.export.settings import ExportSettings
 from tasks.base import HoneyguideTask
 from tasks.export import ExportTask
+from tasks.importance import FeatureImportanceTask
 from tasks.inference import InferenceTask
 from tasks.model_summary import ModelSummaryTask
 from tasks.roc import ROCCurveTask, class_truths
@@ -21,12 +23,21 @@ from tasks.working_point import WorkingPointTask
 
 TASKS: dict[str, type[HoneyguideTask]] = {
     task.__name__: task
-    for task in (TrainingTask, InferenceTask, ROCCurveTask, WorkingPointTask, ExportTask, ModelSummaryTask)
-}
+    for task in (
+        TrainingTask, InferenceTask, ROCCurveTask, WorkingPointTask, ExportTask, ModelSummaryTask,
+        FeatureImportanceTask,
+    )
+}  # fmt: skip
 EVALUATE = {"ROCCurveTask", "WorkingPointTask"}
+TAGGING = {*EVALUATE, "FeatureImportanceTask"}
 FROM_TRAINING = {*TASKS} - {"ModelSummaryTask"}
 # another value of every field of a section that one task alone reads
 OWN = {
+    "importance": (
+        "FeatureImportanceTask",
+        ImportanceSettings,
+        {"rows": "77", "repeats": "3", "seed": "7", "weights": "last", "shown": "7"},
+    ),
     "export": ("ExportTask", ExportSettings, {"weights": "last", "tolerance": "0.001", "parity_rows": "7"}),
 }
 OTHER = {
@@ -71,14 +82,15 @@ def test_all_settings_of_taggers_have_another_value_here() -> None:
 def test_settings_of_taggers_move_their_evaluation_and_nothing_else(field: str) -> None:
     overrides = (f"tagging.{field}={OTHER[field]}",)
     assert load_experiment("quickstart_tagging", overrides) != load_experiment("quickstart_tagging")
-    assert moved(set=overrides) == EVALUATE
+    assert moved(set=overrides) == TAGGING
     assert paths("ROCCurveTask", "quickstart", set=overrides) == paths("ROCCurveTask", "quickstart")
 
 
 @pytest.mark.parametrize("section", sorted(OWN))
 def test_settings_of_one_task_move_that_task(section: str) -> None:
     task, settings, others = OWN[section]
-    assert set(others) == set(settings.model_fields)
+    fields = settings.model_fields.items()
+    assert set(others) == {name for name, field in fields if field.json_schema_extra != {"significant": False}}
     for field, value in others.items():
         assert moved(set=(f"{section}.{field}={value}",)) == {task}, field
 
