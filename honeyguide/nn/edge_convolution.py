@@ -13,7 +13,7 @@ from torch.nn import functional
 from honeyguide.nn.masked import MaskedBatchNorm
 from honeyguide.nn.point_clouds import Cloud, Neighbours
 
-ROWS_AT_A_TIME = 256  # outside of training: the edges of so many objects stay in a processor's cache
+ROWS_AT_A_TIME = 64  # outside of training: the edges of so many objects stay in a processor's cache
 
 
 class EdgeConvolution(nn.Module):
