@@ -179,6 +179,8 @@ def test_spectra_are_reweighted_to_that_of_the_first_class(tmp_path: Path, monke
     assert (reweighting.reference, reweighting.normalise, reweighting.outside) == ("label_QCD", "reference", "drop")
     assert (reweighting.bins.pt, reweighting.bins.eta) == ((500, 700, 1000), (-2, 0, 2))
     assert not reweighting.bins.absolute_eta
+    _, kept, _ = translate(full(weights=WEIGHTS | {"reweight_discard_under_overflow": False}), "x")
+    assert kept["preprocess"]["reweighting"]["outside"] == "clip"
 
 
 def test_other_weights_and_labels_become_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
