@@ -11,6 +11,7 @@ import models
 from honeyguide.data.sample import SampleInfo
 from honeyguide.diagnostics.settings import DiagnosticsSettings
 from honeyguide.evaluation.enrichment_settings import EnrichmentSettings
+from honeyguide.evaluation.regression_settings import RegressionEvaluationSettings
 from honeyguide.evaluation.settings import HistogramSettings, RocSettings
 from honeyguide.evaluation.tagging_settings import TaggingSettings
 from honeyguide.generate.settings import DetectorSettings, GeneratorSettings
@@ -120,6 +121,8 @@ class ExperimentSettings(Settings):
     """ROC curves and working points."""
     tagging: TaggingSettings = TaggingSettings()
     """Discriminators and working points of taggers."""
+    regression: RegressionEvaluationSettings = RegressionEvaluationSettings()
+    """Evaluation of predicted targets."""
     histograms: HistogramSettings = HistogramSettings()
     """Histograms of inputs."""
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()

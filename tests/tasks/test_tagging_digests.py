@@ -9,9 +9,11 @@ import pytest
 
 from configs.load import load_experiment
 from honeyguide.errors import ConfigError
+from honeyguide.evaluation.regression_settings import RegressionEvaluationSettings
 from honeyguide.evaluation.tagging_settings import TaggingSettings
 from tasks.base import HoneyguideTask
 from tasks.inference import InferenceTask
+from tasks.regression import RegressionTask
 from tasks.roc import ROCCurveTask, class_truths
 from tasks.training import TrainingTask
 from tasks.working_point import WorkingPointTask
@@ -35,6 +37,24 @@ OTHER = {
     "bins": "{pt: [20, 1000]}",
     "confidence_level": "0.95",
     "min_jets": "20",
+}
+
+PREDICTS = (
+    "model.regression={mass: {}}",
+    "preprocess.targets=[{name: mass}]",
+    "preprocess.event_features=[{name: pt}]",
+)
+OTHER_REGRESSION = {
+    "targets": "[mass]",
+    "residual": "ratio",
+    "units": "{mass: GeV}",
+    "pt": "[20, 100]",
+    "weighted": "false",
+    "residual_bins": "20",
+    "confidence_level": "0.95",
+    "num_replicas": "30",
+    "bootstrap_seed": "2",
+    "min_jets": "50",
 }
 
 
@@ -106,3 +126,33 @@ def test_truths_of_the_classes_are_those_of_each_training() -> None:
     first, second = (class_truths(task) for task in requirements.values())
     assert first["b"] == ("b",)
     assert {name: tuple(truths) for name, truths in second.items()} == {"heavy": ("b", "c"), "light": ("uds", "g")}
+
+
+@pytest.mark.parametrize("field", sorted(OTHER_REGRESSION))
+def test_settings_of_regressions_move_their_evaluation_and_nothing_else(field: str) -> None:
+    assert set(OTHER_REGRESSION) == set(RegressionEvaluationSettings.model_fields)
+    overrides = (*PREDICTS, f"regression.{field}={OTHER_REGRESSION[field]}")
+    before, after = (RegressionTask(config="quickstart_tagging", set=given).digest for given in (PREDICTS, overrides))
+    assert before != after
+    for name in TASKS:
+        assert paths(name, set=PREDICTS) == paths(name, set=overrides)
+
+
+def test_regressions_depend_on_scores_and_name() -> None:
+    plain = RegressionTask(config="quickstart_tagging", set=PREDICTS)
+    others = [
+        RegressionTask(config="quickstart_tagging", set=(*PREDICTS, "training.epochs=7")),
+        RegressionTask(config="quickstart_tagging", set=PREDICTS, label="mine"),
+        RegressionTask(config="quickstart_tagging", set=PREDICTS, training_version="v2"),
+    ]
+    assert len({task.output().path for task in (plain, *others)}) == 4
+
+
+def test_evaluations_that_a_model_can_not_have_are_readable_errors() -> None:
+    with pytest.raises(ConfigError, match=r"predicts no targets(.|\n)*model.regression"):
+        RegressionTask(config="quickstart_tagging").requires()
+    alone = (*PREDICTS, "model.classify=false", "model.classes={}")
+    with pytest.raises(ConfigError, match=r"no ROC curves(.|\n)*RegressionTask"):
+        ROCCurveTask(config="quickstart_tagging", set=alone).requires()
+    with pytest.raises(ConfigError, match="has no classes"):
+        WorkingPointTask(config="quickstart_tagging", set=alone).requires()
