@@ -11,9 +11,11 @@ import models
 from honeyguide.data.sample import SampleInfo
 from honeyguide.diagnostics.settings import DiagnosticsSettings
 from honeyguide.evaluation.enrichment_settings import EnrichmentSettings
+from honeyguide.evaluation.importance_settings import ImportanceSettings
 from honeyguide.evaluation.regression_settings import RegressionEvaluationSettings
 from honeyguide.evaluation.settings import HistogramSettings, RocSettings
 from honeyguide.evaluation.tagging_settings import TaggingSettings
+from honeyguide.export.settings import ExportSettings
 from honeyguide.generate.settings import DetectorSettings, GeneratorSettings
 from honeyguide.inference.settings import InferenceSettings
 from honeyguide.io.settings import ReaderSettings
@@ -127,6 +129,10 @@ class ExperimentSettings(Settings):
     """Histograms of inputs."""
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     """The page about a training."""
+    importance: ImportanceSettings = ImportanceSettings()
+    """The permutation importance of the features of taggers."""
+    export: ExportSettings = ExportSettings()
+    """The export of trained taggers."""
     enrichment: EnrichmentSettings = EnrichmentSettings()
     """The study of variants of a training."""
 

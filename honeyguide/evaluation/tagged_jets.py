@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class TaggedJets:
         classes: Names of the columns of the probabilities.
         process: Index into ``processes``, shape (num_jets,).
         processes: Names of the processes that occur.
+        observers: What else is known of the jets in all files, by name, each of shape (num_jets,).
     """
 
     jets: Jets
@@ -35,6 +36,7 @@ class TaggedJets:
     classes: tuple[str, ...]
     process: Ints
     processes: tuple[str, ...]
+    observers: Mapping[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.jets)
@@ -88,7 +90,14 @@ def tagged_jets(parts: Mapping[str, Scores], *, weighted: bool) -> TaggedJets:
         classes=classes,
         process=np.searchsorted(occurring, process),
         processes=tuple(processes[index] for index in occurring),
+        observers=_observers(parts),
     )
+
+
+def _observers(parts: Mapping[str, Scores]) -> dict[str, Floats]:
+    first, *others = parts.values()
+    names = [name for name in first.observers if all(name in part.observers for part in others)]
+    return {name: np.concatenate([part.observers[name] for part in parts.values()]).astype(float) for name in names}
 
 
 def _classes(parts: Mapping[str, Scores]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -22,7 +22,7 @@ from honeyguide.data.streams import BatchStream, drop_pages
 from honeyguide.errors import ModelError
 from honeyguide.evaluation.latent import LatentGaussian
 from honeyguide.inference.settings import InferenceSettings
-from honeyguide.io.scores import TARGETS, ScoresWriter
+from honeyguide.io.scores import OBSERVERS, TARGETS, ScoresWriter
 from honeyguide.nn.model import Model
 from honeyguide.preprocess.chain import Chain, Scalers
 from honeyguide.training.adversarial import Attack, drawn_by_event
@@ -101,7 +101,7 @@ def infer(
         ) as writer:
             done = 0
             for scores, latent in chain([(first_scores, first_latent)], blocks):
-                _write(writer, source, scores, latent, start=done, chains=chains)
+                _write(writer, source, scores, latent, start=done, chains=chains, observers=spec.observers)
                 done += len(latent)
                 if progress is not None:
                     progress(done, len(source))
@@ -183,6 +183,7 @@ def _write(
     *,
     start: int,
     chains: Mapping[str, Chain],
+    observers: Sequence[str],
 ) -> None:
     rows = slice(start, start + len(latent))
     for name, values in scores.items():
@@ -197,6 +198,8 @@ def _write(
     arrays = {name: values[rows] for name, values in source.arrays().items()}
     for number, (name, scalers) in enumerate(chains.items()):
         arrays[TARGETS + name] = scalers.inverse(arrays["targets"][:, number].astype(np.float64))
+    for number, name in enumerate(observers):
+        arrays[OBSERVERS + name] = arrays["observers"][:, number]
     writer.append({name: arrays[name] for name in writer.columns}, scores, latent)
     drop_pages(source)
 

@@ -20,6 +20,7 @@ from honeyguide.errors import StoreError
 SCHEMA_VERSION = 1
 TREE = "events"
 TARGETS = "targets/"
+OBSERVERS = "observers/"
 _NAMES = ("processes", "generators", "signal_points")
 _ROW_NAMES = ("truths", "classes")
 _ROW_TRUTH: dict[str, np.dtype[Any]] = {
@@ -57,6 +58,7 @@ class Scores:
         targets: What a regression predicts, by name, in physical units, float32; the scores ``pred_<target>`` and
             ``pred_<target>_q<percent>`` have the same units.
         units: Unit of each of ``targets``; empty for none.
+        observers: What is known of rows and no model has seen, by name, not scaled, float32.
     """
 
     event_id: NDArray[np.int64]
@@ -78,6 +80,7 @@ class Scores:
     classes: tuple[str, ...] = ()
     targets: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
+    observers: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.event_id)
@@ -92,7 +95,8 @@ class ScoresWriter:
         score_names: The scores.
         latent_dim: Length of the latent vectors.
         spec: Gives the names behind the codes; at level ``row`` there are ``group``, ``truth``, ``pt`` and
-            ``eta``, too, and its targets as ``targets/<name>``, in physical units (``target_<name>`` in ROOT).
+            ``eta``, too, its targets as ``targets/<name>``, in physical units (``target_<name>`` in ROOT), and its
+            observers as ``observers/<name>`` (``observer_<name>``).
         classes: The classes of a classifier.
         root: Whether to write ``scores.root``: a TTree ``events`` with a branch per truth column, a branch
             ``score_<name>`` per score, ``latent`` as an array of fixed size, and the names behind the codes as JSON
@@ -120,6 +124,7 @@ class ScoresWriter:
         if spec.targets:
             self._columns |= {TARGETS + column.name: np.dtype(np.float32) for column in spec.targets}
             names |= {"target_units": json.dumps({column.name: column.unit for column in spec.targets})}
+        self._columns |= {OBSERVERS + name: np.dtype(np.float32) for name in spec.observers}
         self._file.attrs.update(schema_version=SCHEMA_VERSION, **names)
         for name, dtype in self._columns.items():
             self._file.create_dataset(name, shape=(num_events,), dtype=dtype)
@@ -173,7 +178,7 @@ class ScoresWriter:
 
 def _branch(name: str) -> str:
     """Returns the name of a column in a TTree, which has no folders."""
-    return name.replace(TARGETS, "target_")
+    return name.replace(TARGETS, "target_").replace(OBSERVERS, "observer_")
 
 
 class _RootTree:
@@ -209,9 +214,11 @@ def read_scores(path: Path) -> Scores:
             columns |= {key: tuple(json.loads(file.attrs[key])) for key in _NAMES}
             columns |= {key: tuple(json.loads(file.attrs[key])) for key in _ROW_NAMES if key in file.attrs}
             targets = {name: dataset[:] for name, dataset in file.get(TARGETS, {}).items()}
+            observers = {name: dataset[:] for name, dataset in file.get(OBSERVERS, {}).items()}
             return Scores(
                 **columns,
                 targets=targets,
+                observers=observers,
                 units=json.loads(file.attrs.get("target_units", "{}")),
                 scores={name: dataset[:] for name, dataset in file["scores"].items()},
                 latent=file["latent"][:],

@@ -18,6 +18,7 @@ from honeyguide.data.reweighting import Reweighting
 from honeyguide.data.row_reweighting import RowSampling, read_row_reweighting
 from honeyguide.data.streams import BatchStream
 from honeyguide.errors import ConfigError, DataError
+from honeyguide.nn.cost import cost
 from honeyguide.nn.model import Model
 from honeyguide.settings import significant_values
 from honeyguide.training.checkpoint import Checkpoints
@@ -118,7 +119,9 @@ def train(
         meet(member, device=device, size=settings.processes) as ranks,
         told,
     ):
-        model = build_model(read_spec(inputs.folder if isinstance(inputs, Fold) else inputs)).to(device)
+        model = build_model(read_spec(inputs.folder if isinstance(inputs, Fold) else inputs))
+        told.model(cost(model).line())
+        model = model.to(device)
         begun = None if settings.start is None else begin_with(model, settings.start)
         if ranks.is_first:
             save_weights(model.state_dict(), folder / "initial.safetensors")

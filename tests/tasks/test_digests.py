@@ -46,6 +46,7 @@ DEPENDS = {
     "diagnostics": {"DiagnosticsTask"},
     "enrichment": {"EnrichmentStudyTask"},
 }
+OF_TAGGERS = ("tagging.", "regression.", "export.", "importance.")  # sections
 FROM_DATASET = set(TASKS) - {"GenerateEventsTask"}
 
 # overrides for the fields that no simple change of their value makes valid
@@ -197,7 +198,7 @@ def fields_by_pattern() -> dict[str, list[tuple[str, FieldInfo, Any]]]:
     """Returns all fields; those of the samples are one, whatever the sample, since not every sample can have each."""
     found: dict[str, list[tuple[str, FieldInfo, Any]]] = {}
     for path, field, value in leaves(load_experiment("quickstart").settings):
-        if path.startswith(("tagging.", "regression.")):  # this model is no tagger: see test_tagging_digests.py
+        if path.startswith(OF_TAGGERS):  # this model is no tagger: see test_tagging_digests.py
             continue
         pattern = re.sub(r"^dataset\.samples\.[^.]+", "dataset.samples.*", path)
         found.setdefault(pattern, []).append((path, field, value))

@@ -9,23 +9,44 @@ import pytest
 
 from configs.load import load_experiment
 from honeyguide.errors import ConfigError
+from honeyguide.evaluation.importance_settings import ImportanceSettings
 from honeyguide.evaluation.regression_settings import RegressionEvaluationSettings
 from honeyguide.evaluation.tagging_settings import TaggingSettings
+from honeyguide.export.settings import ExportSettings
 from tasks.base import HoneyguideTask
+from tasks.export import ExportTask
+from tasks.importance import FeatureImportanceTask
 from tasks.inference import InferenceTask
+from tasks.model_summary import ModelSummaryTask
 from tasks.regression import RegressionTask
 from tasks.roc import ROCCurveTask, class_truths
 from tasks.training import TrainingTask
 from tasks.working_point import WorkingPointTask
 
 TASKS: dict[str, type[HoneyguideTask]] = {
-    task.__name__: task for task in (TrainingTask, InferenceTask, ROCCurveTask, WorkingPointTask)
-}
+    task.__name__: task
+    for task in (
+        TrainingTask, InferenceTask, ROCCurveTask, WorkingPointTask, ExportTask, ModelSummaryTask,
+        FeatureImportanceTask,
+    )
+}  # fmt: skip
 EVALUATE = {"ROCCurveTask", "WorkingPointTask"}
+TAGGING = {*EVALUATE, "FeatureImportanceTask"}
+FROM_TRAINING = {*TASKS} - {"ModelSummaryTask"}
+# another value of every field of a section that one task alone reads
+OWN = {
+    "importance": (
+        "FeatureImportanceTask",
+        ImportanceSettings,
+        {"rows": "77", "repeats": "3", "seed": "7", "weights": "last", "shown": "7"},
+    ),
+    "export": ("ExportTask", ExportSettings, {"weights": "last", "tolerance": "0.001", "parity_rows": "7"}),
+}
 OTHER = {
     "groups": "{light: [uds, g], heavy: [b, c]}",
     "discriminators": "[BvsL]",
     "definitions": "{mine: {numerator: [b], denominator: [all]}}",
+    "baselines": "{hardness: pt}",
     "windows": "{hard: {pt: [100, 1000]}}",
     "by_process": "false",
     "weighted": "false",
@@ -81,8 +102,17 @@ def test_all_settings_of_taggers_have_another_value_here() -> None:
 def test_settings_of_taggers_move_their_evaluation_and_nothing_else(field: str) -> None:
     overrides = (f"tagging.{field}={OTHER[field]}",)
     assert load_experiment("quickstart_tagging", overrides) != load_experiment("quickstart_tagging")
-    assert moved(set=overrides) == EVALUATE
+    assert moved(set=overrides) == TAGGING
     assert paths("ROCCurveTask", "quickstart", set=overrides) == paths("ROCCurveTask", "quickstart")
+
+
+@pytest.mark.parametrize("section", sorted(OWN))
+def test_settings_of_one_task_move_that_task(section: str) -> None:
+    task, settings, others = OWN[section]
+    fields = settings.model_fields.items()
+    assert set(others) == {name for name, field in fields if field.json_schema_extra != {"significant": False}}
+    for field, value in others.items():
+        assert moved(set=(f"{section}.{field}={value}",)) == {task}, field
 
 
 def test_settings_of_anomaly_scores_move_nothing_of_taggers() -> None:
@@ -93,7 +123,7 @@ def test_settings_of_anomaly_scores_move_nothing_of_taggers() -> None:
     ("parameters", "expected"),
     [
         ({"set": ("model.dropout=0.2",)}, set(TASKS)),
-        ({"epochs": 99}, set(TASKS)),
+        ({"epochs": 99}, FROM_TRAINING),
         ({"training_version": "v2"}, set(TASKS)),
         ({"set": ("inference.batch_size=77",)}, set()),
         ({"test_dataset_version": "v2"}, {"InferenceTask", *EVALUATE}),
@@ -112,6 +142,11 @@ def test_parameters_move_what_depends_on_them(parameters: dict[str, Any], expect
 def test_working_points_of_an_anomaly_score_are_a_readable_error() -> None:
     with pytest.raises(ConfigError, match=r"has no classes(.|\n)*model.family: vae(.|\n)*ROCCurveTask"):
         WorkingPointTask(config="quickstart").requires()
+
+
+def test_export_of_an_anomaly_detector_is_a_readable_error() -> None:
+    with pytest.raises(ConfigError, match=r"no classes(.|\n)*model.family: vae"):
+        ExportTask(config="quickstart", branch=0).requires()
 
 
 def test_taggers_and_anomaly_scores_are_not_drawn_together() -> None:
