@@ -145,7 +145,7 @@ class TaggerConfig(Settings):
 
     @model_validator(mode="after")
     def _possible(self) -> TaggerConfig:
-        if not self.hidden and self.network != "particle_transformer":
+        if not self.hidden and self.network not in ("particle_transformer", "deepjet_transformer"):
             raise ValueError(f"hidden: {self.network} needs a fully connected layer")
         if not self.bias and self.network in ("deepjet", "mlp"):
             raise ValueError(f"bias: {self.network} has no form without biases")
