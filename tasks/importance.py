@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import models
 from tasks.export import TaggerTask
-from tasks.roc import class_truths
 from tasks.training import TrainingParameters
 
 
@@ -37,7 +36,7 @@ class FeatureImportanceTask(TaggerTask):
                 folder,
                 build_model=functools.partial(models.build, settings.model),
                 settings=(settings.importance, settings.tagging),
-                members=class_truths(self),
+                members=settings.model.model_dump()["classes"],
                 progress=self.progress(f"{self.branch_name()}: groups of features"),
             )
         self.publish_message(f"{summary(found)}\nfigures and numbers: {self.output().path}")
