@@ -6,11 +6,11 @@ import functools
 from typing import ClassVar
 
 import models
-from tasks.export import TaggerTask
+from tasks.export import OfTaggers
 from tasks.training import TrainingParameters
 
 
-class FeatureImportanceTask(TaggerTask):
+class FeatureImportanceTask(OfTaggers):
     """Find out which features a tagger uses, by permuting them over the test jets; a branch is a training.
 
         law run FeatureImportanceTask --config quickstart_tagging

@@ -17,8 +17,8 @@ from tasks.training import TrainingParameters
 class CompareTaggersTask(TestDatasetParameters, TrainingParameters):
     """Compare taggers of several experiments on the same test jets, and with plain variables.
 
-        law run CompareTaggersTask --configs quickstart_tagging,my_particlenet.yaml
-        law run CompareTaggersTask --configs top_net.yaml,top_transformer.yaml --set "tagging.baselines={mass: mass}"
+        law run CompareTaggersTask --configs quickstart_tagging,mlp.yaml
+        law run CompareTaggersTask --configs quickstart_tagging,mlp.yaml --set "tagging.baselines={hardness: pt}"
 
     What is evaluated stands in the first one's section ``tagging``. Outputs: ``comparison.json`` and ``comparison.md``
     (AUC, background rejection at 30 and 50 % signal efficiency, and the differences of the AUCs with their errors and
