@@ -100,7 +100,7 @@ def _logits(name: str, network: torch.nn.Module, jets: Objects) -> Callable[[], 
     assert jets.vectors is not None, "these jets have four-momenta"
     vectors = jets.vectors
     if name == "ours":
-        return lambda: network.to_logits(network.transformer([jets]))  # type: ignore[operator]
+        return lambda: network.to_logits(network.transformer([jets]))
     if name == "literal":
         return lambda: network(jets.features, vectors, jets.mask)
     inputs = (jets.features.transpose(1, 2).contiguous(), vectors.transpose(1, 2).contiguous(), jets.mask[:, None])
