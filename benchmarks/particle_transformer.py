@@ -100,7 +100,7 @@ def _logits(name: str, network: torch.nn.Module, jets: Objects) -> Callable[[], 
     assert jets.vectors is not None, "these jets have four-momenta"
     vectors = jets.vectors
     if name == "ours":
-        return lambda: network.to_logits(network.transformer([jets]))
+        return lambda: network.to_logits(network.transformer([jets]))  # type: ignore[operator]
     if name == "literal":
         return lambda: network(jets.features, vectors, jets.mask)
     inputs = (jets.features.transpose(1, 2).contiguous(), vectors.transpose(1, 2).contiguous(), jets.mask[:, None])
@@ -181,7 +181,7 @@ def _on_accelerator(training: bool, real: bool) -> dict[str, Any]:
     plain = _step(networks["ours"], logits["ours"], training=training)
     with FlopCounterMode(display=False) as counter:
         plain()
-    networks["ours"].transformer.compile()  # type: ignore[operator, union-attr]
+    networks["ours"].transformer.compile()  # type: ignore[union-attr]
     seconds: dict[str, list[float]] = {}
     peaks = {}
     for name, network in networks.items():
