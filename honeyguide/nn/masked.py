@@ -50,9 +50,28 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         normalised = centred * torch.rsqrt(variance + self.eps)
         return normalised * self.weight + self.bias if self.affine else normalised
 
+    def folded(self, weight: Float[Tensor, "feature input"]) -> tuple[Tensor, Tensor]:
+        """Returns weight and bias of the linear map that does what a map with this weight and then this norm do.
+
+        That is so in evaluation mode.
+        """
+        assert self.running_mean is not None, "running statistics are tracked"
+        assert self.running_var is not None, "running statistics are tracked"
+        scale = torch.rsqrt(self.running_var + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        offset = -self.running_mean * scale
+        return weight * scale.unsqueeze(1), offset + self.bias if self.affine else offset
+
     @torch.no_grad()
     def follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Moves the running statistics to those of a batch, as torch does: with the unbiased variance."""
+        """Moves the running statistics to those of a batch, as torch does: with the unbiased variance.
+
+        Args:
+            mean: Means of the batch.
+            variance: Biased variances.
+            count: Rows of the batch; with less than two, nothing is moved.
+        """
         assert self.running_mean is not None, "running statistics are tracked"
         assert self.running_var is not None, "running statistics are tracked"
         share = (self.momentum or 0.0) * (count > 1)

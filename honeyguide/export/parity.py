@@ -1,0 +1,203 @@
+"""Whether an exported model gives what the trained one gives, on real rows, and on few and no objects."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from honeyguide.data.batch import Batch, Objects
+from honeyguide.errors import ConfigError, ModelError
+from honeyguide.export.graph import PROBABILITIES, input_tensors, outputs_of
+from honeyguide.export.settings import ExportSettings
+from honeyguide.nn.model import Model
+
+PARITY = "parity.json"
+BATCH_SIZE = 128
+FEW_ROWS = 5  # rows that are also given one at a time
+FEW_OBJECTS = 3
+
+Outputs = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One comparison.
+
+    Attributes:
+        name: What was special.
+        rows: Rows that were compared.
+        batch_size: Rows that the exported model was given at a time, at most.
+        slots: Slots of each set that the exported model was given; the largest, where it differed.
+        largest: Output to the largest difference in it, that of other outputs than probabilities divided by the
+            largest of its values, where that is more than 1.
+        worst_row: Id of the row with the largest difference of all.
+    """
+
+    name: str
+    rows: int
+    batch_size: int
+    slots: Mapping[str, int]
+    largest: Mapping[str, float]
+    worst_row: int
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What came of all comparisons.
+
+    Attributes:
+        tolerance: Largest difference that is allowed.
+        cases: The comparisons.
+    """
+
+    tolerance: float
+    cases: tuple[Case, ...]
+
+    @property
+    def largest(self) -> float:
+        """The largest difference of all; NaN where an output is."""
+        return float(np.max([value for case in self.cases for value in case.largest.values()]))
+
+
+def check_parity(model: Model, rows: Batch, folder: Path, *, settings: ExportSettings, model_file: Path) -> Parity:
+    """Returns the differences between a trained and an exported model, after writing them to ``parity.json``.
+
+    The exported model is given all rows; the same with no more slots than the fullest row needs; rows one at a time;
+    and rows of which only the first few objects, the first alone, or none are left. The trained one always has as many
+    slots as in training.
+
+    Args:
+        model: The trained model.
+        rows: Rows to compare on.
+        folder: Where to write.
+        settings: The tolerance.
+        model_file: The exported model.
+
+    Raises:
+        ConfigError: onnxruntime is missing.
+        ModelError: The largest difference is above the tolerance.
+    """
+    run = Session(model_file)
+    found = []
+    for name, given, batch_size in _cases(rows):
+        with torch.inference_mode():
+            expected = {key: value.numpy() for key, value in outputs_of(model, given).items()}
+        trimmed = given if name == "all slots" else _trimmed(given)
+        got = run(input_tensors(trimmed, model.spec), batch_size)
+        found.append(_compared(name, batch_size, trimmed, (expected, got)))
+    parity = Parity(settings.tolerance, tuple(found))
+    content = {"largest": parity.largest, **asdict(parity)}
+    (folder / PARITY).write_text(json.dumps(content, indent=1))
+    for case in parity.cases:
+        _demand(case, settings.tolerance)
+    return parity
+
+
+class Session:
+    """An ONNX file that is run on the CPU.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: onnxruntime is missing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        check_installed("onnxruntime")
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def __call__(self, tensors: Mapping[str, torch.Tensor], batch_size: int) -> Outputs:
+        """Returns the outputs of all rows, which are given in batches."""
+        arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+        size = len(next(iter(arrays.values())))
+        parts = []
+        for start in range(0, size, batch_size):
+            rows = {name: np.ascontiguousarray(array[start : start + batch_size]) for name, array in arrays.items()}
+            parts.append(self._session.run(self._outputs, rows))
+        return {name: np.concatenate(part) for name, part in zip(self._outputs, zip(*parts, strict=True), strict=True)}
+
+
+def check_installed(*names: str) -> None:
+    """Checks that packages are there, which come with the extra ``export``.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            hint = f"pip install -c constraints.txt {' '.join(names)}"
+            raise ConfigError(f"the export needs {name}, which is not installed", hint=hint)
+
+
+def _cases(rows: Batch) -> Iterator[tuple[str, Batch, int]]:
+    """Yields the name of a comparison, its rows, and how many of them are given at a time."""
+    yield "all slots", rows, BATCH_SIZE
+    yield "no more slots than needed", rows, BATCH_SIZE
+    yield "one row at a time", rows.rows(0, FEW_ROWS), 1
+    if rows.sets:
+        for number, name in ((FEW_OBJECTS, "few objects"), (1, "one object"), (0, "no object")):
+            yield name, _cut(rows, number), BATCH_SIZE
+        yield "one row without objects", _cut(rows.rows(0, 1), 0), 1
+
+
+def _cut(rows: Batch, number: int) -> Batch:
+    """Returns the rows with no objects but those in the first slots of each set."""
+    sets = {}
+    for name, item in rows.sets.items():
+        mask = item.mask & (torch.arange(item.mask.shape[1]) < number)
+        parts = {key: value * mask.unsqueeze(-1) for key, value in item.tensors().items() if key != "mask"}
+        sets[name] = Objects(**parts, mask=mask)
+    return replace(rows, sets=sets)
+
+
+def _trimmed(rows: Batch) -> Batch:
+    """Returns the rows without the slots at the end of each set that none of them uses; one slot stays."""
+    sets = {}
+    for name, item in rows.sets.items():
+        used = item.mask.any(0).nonzero()
+        stop = int(used.max()) + 1 if len(used) else 1
+        sets[name] = Objects(**{key: value[:, :stop] for key, value in item.tensors().items()})
+    return replace(rows, sets=sets)
+
+
+def _compared(name: str, batch_size: int, given: Batch, outputs: tuple[Outputs, Outputs]) -> Case:
+    """Returns what two sets of outputs, those that are right first, have of difference."""
+    expected, got = outputs
+    each = {}
+    for key, values in expected.items():
+        scale = 1.0 if key == PROBABILITIES else max(1.0, float(np.abs(values).max()))
+        difference = np.abs(values.astype(np.float64) - got[key]) / scale
+        each[key] = difference.reshape(len(values), -1).max(1)
+    worst = int(np.argmax(np.stack(list(each.values())).max(0)))  # a NaN counts as the largest
+    return Case(
+        name=name,
+        rows=len(given),
+        batch_size=min(batch_size, len(given)),
+        slots={key: item.mask.shape[1] for key, item in given.sets.items()},
+        largest={key: float(values.max()) for key, values in each.items()},
+        worst_row=int(given.event_id[worst]),
+    )
+
+
+def _demand(case: Case, tolerance: float) -> None:
+    for output, difference in case.largest.items():
+        if not difference <= tolerance:
+            raise ModelError(
+                "the exported model does not give what the trained one gives",
+                where=f"{case.name}: {output} of the row {case.worst_row}, slots {dict(case.slots)}",
+                got=f"a difference of {difference:.2g}",
+                allowed=f"export.tolerance: {tolerance:g}",
+            )

@@ -1,0 +1,139 @@
+"""Exported taggers give in onnxruntime what the trained ones give in torch, and what does not is found."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+import models
+from honeyguide.data.batch import Batch
+from honeyguide.data.model_inputs import list_inputs
+from honeyguide.data.some_rows import as_batch, read_some_rows
+from honeyguide.errors import ModelError
+from honeyguide.export.graph import OnnxLSTM, input_tensors
+from honeyguide.export.onnx import export_tagger
+from honeyguide.export.parity import Session, check_parity
+from honeyguide.nn.model import Model
+from honeyguide.training.weights import load_model, save_weights, write_description
+from tests.export import exporting
+from tests.export.exporting import NETWORKS, SETTINGS
+from tests.planted import make_spec
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An exported tagger, the trained one, and rows to compare them on."""
+
+    folder: Path
+    model: Model
+    rows: Batch
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, exporting.__file__, str(path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    return path
+
+
+@pytest.fixture(params=NETWORKS)
+def exported(request: pytest.FixtureRequest, folder: Path) -> Exported:
+    model = load_model(folder / request.param / "training", functools.partial(exporting.build, request.param))
+    rows = as_batch(read_some_rows(list_inputs(folder / "inputs", "test"), SETTINGS.parity_rows))
+    return Exported(folder / request.param, model, rows)
+
+
+def test_all_comparisons_are_made_and_within_rounding(exported: Exported) -> None:
+    written = json.loads((exported.folder / "parity.json").read_text())
+    assert written["largest"] < 1e-6
+    slots = {case["name"]: (case["rows"], case["batch_size"], case["slots"]["cpf"]) for case in written["cases"]}
+    few = int(exported.rows.sets["cpf"].mask[:5].sum(1).max())
+    assert slots == {
+        "all slots": (70, 70, 6),
+        "no more slots than needed": (70, 70, 6),
+        "one row at a time": (5, 1, few),
+        "few objects": (70, 70, 3),
+        "one object": (70, 70, 1),
+        "no object": (70, 70, 1),
+        "one row without objects": (1, 1, 1),
+    }
+
+
+def test_any_number_of_rows_and_slots_is_one_file(exported: Exported) -> None:
+    """Not through the code that compares: with the numbers of rows and slots that nobody has tried."""
+    session = Session(exported.folder / "model.onnx")
+    with torch.inference_mode():
+        expected = exported.model.score(exported.rows)
+    tensors = input_tensors(exported.rows, exported.model.spec)
+    for count in (2, 4, 5):
+        fit = exported.rows.sets["cpf"].mask.sum(1) <= count
+        cut = {name: value[fit] if name == "row_features" else value[fit, :count] for name, value in tensors.items()}
+        got = session(cut, 11)["probabilities"]
+        assert len(got) == int(fit.sum())
+        for column, name in enumerate(exported.model.classes):
+            np.testing.assert_allclose(got[:, column], expected[f"prob_{name}"][fit].numpy(), atol=1e-6)
+
+
+def test_a_broken_weight_is_found_and_named(exported: Exported, tmp_path: Path) -> None:
+    name, weight = next((name, w) for name, w in exported.model.named_parameters() if name.endswith("weight"))
+    with torch.no_grad():
+        weight.view(-1)[0] += 0.5
+    with pytest.raises(ModelError, match=r"all slots: probabilities of the row \d+, slots(.|\n)*export.tolerance"):
+        check_parity(
+            exported.model, exported.rows, tmp_path, settings=SETTINGS, model_file=exported.folder / "model.onnx"
+        )
+    assert json.loads((tmp_path / "parity.json").read_text())["largest"] > SETTINGS.tolerance, name
+
+
+def test_outputs_that_are_no_number_are_found(exported: Exported, tmp_path: Path) -> None:
+    rows = replace(exported.rows, event=exported.rows.event * torch.nan)
+    with pytest.raises(ModelError, match="a difference of nan"):
+        check_parity(exported.model, rows, tmp_path, settings=SETTINGS, model_file=exported.folder / "model.onnx")
+
+
+def test_the_file_says_what_it_needs_and_nothing_of_where_it_was_made(exported: Exported) -> None:
+    model = onnx.load(exported.folder / "model.onnx")
+    described = json.loads((exported.folder / "inputs.json").read_text())
+    assert {item.key: json.loads(item.value) for item in model.metadata_props} == described
+    assert described["digest"] == "abc"
+    assert described["classes"] == ["b", "c", "light"]
+    assert [column["name"] for column in described["inputs"][1]["columns"]] == ["x0", "x1", "x2"]
+    assert described["scalers"]["sets"]["cpf"][0]["feature"] == "x0"
+    assert described["parameters"] == sum(weight.numel() for weight in exported.model.parameters())
+    for item, tensor in zip(described["inputs"], model.graph.input, strict=True):
+        assert item["name"] == tensor.name
+        shape = [dim.dim_param or dim.dim_value for dim in tensor.type.tensor_type.shape.dim]
+        assert shape == item["shape"]
+    assert described["outputs"] == [{"name": "probabilities", "shape": ["batch", 3]}]
+    assert str(ROOT).encode() not in (exported.folder / "model.onnx").read_bytes()
+
+
+def test_recurrent_layer_in_onnx_order_is_the_layer() -> None:
+    lstm = torch.nn.LSTM(3, 4, batch_first=True)
+    values = torch.randn(5, 7, 3)
+    torch.testing.assert_close(OnnxLSTM(lstm)(values)[0], lstm(values)[0])
+
+
+def test_what_has_no_classes_is_not_exported(tmp_path: Path) -> None:
+    build = functools.partial(models.build, models.parse({"family": "vae", "hidden": [4], "latent_dim": 2}))
+    model = build(make_spec())
+    save_weights(model.state_dict(), tmp_path / "best.safetensors")
+    write_description(model, tmp_path)
+    with pytest.raises(ModelError, match="no classes"):
+        export_tagger(tmp_path, tmp_path, tmp_path, build_model=build, settings=SETTINGS, about={})
