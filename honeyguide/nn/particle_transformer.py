@@ -235,7 +235,8 @@ class ParticleTransformer(nn.Module):
         particles = kinematics(vectors)
         features = pair_features(particles.unsqueeze(-1), particles.unsqueeze(-2))
         batch, slots = vectors.shape[:2]
-        return self.pair_embedding(features.flatten(0, 2)).view(batch, slots, slots, -1).permute(0, 3, 1, 2)
+        pairs: Tensor = self.pair_embedding(features.flatten(0, 2))
+        return pairs.view(batch, slots, slots, -1).permute(0, 3, 1, 2)
 
     def _packed(self, sets: Sequence[Objects]) -> Iterator[_Group]:
         """Returns groups of jets of about the same length, from the longest to the shortest, as they come."""
