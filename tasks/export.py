@@ -15,7 +15,7 @@ from tasks.preprocessing import PreprocessTask
 from tasks.training import TrainingParameters, TrainingTask
 
 
-class TaggerTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
+class OfTaggers(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
     """What is done with a trained tagger; a branch is a training."""
 
     exclude_index = True
@@ -51,7 +51,7 @@ class TaggerTask(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
         return {**super().identity(), "training": self.requires()["training"].digest}
 
 
-class ExportTask(TaggerTask):
+class ExportTask(OfTaggers):
     """Export a trained tagger to ONNX, for onnxruntime in any language; a branch is a training.
 
         law run ExportTask --config quickstart_tagging

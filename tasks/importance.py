@@ -6,12 +6,11 @@ import functools
 from typing import ClassVar
 
 import models
-from tasks.export import TaggerTask
-from tasks.roc import class_truths
+from tasks.export import OfTaggers
 from tasks.training import TrainingParameters
 
 
-class FeatureImportanceTask(TaggerTask):
+class FeatureImportanceTask(OfTaggers):
     """Find out which features a tagger uses, by permuting them over the test jets; a branch is a training.
 
         law run FeatureImportanceTask --config quickstart_tagging
@@ -37,7 +36,7 @@ class FeatureImportanceTask(TaggerTask):
                 folder,
                 build_model=functools.partial(models.build, settings.model),
                 settings=(settings.importance, settings.tagging),
-                members=class_truths(self),
+                members=settings.model.model_dump()["classes"],
                 progress=self.progress(f"{self.branch_name()}: groups of features"),
             )
         self.publish_message(f"{summary(found)}\nfigures and numbers: {self.output().path}")

@@ -29,6 +29,7 @@ class TaggedJets:
         process: Index into ``processes``, shape (num_jets,).
         processes: Names of the processes that occur.
         observers: What else is known of the jets in all files, by name, each of shape (num_jets,).
+        event_id: Unique ids, shape (num_jets,).
     """
 
     jets: Jets
@@ -37,6 +38,7 @@ class TaggedJets:
     process: Ints
     processes: tuple[str, ...]
     observers: Mapping[str, Floats] = field(default_factory=dict)
+    event_id: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.jets)
@@ -91,6 +93,7 @@ def tagged_jets(parts: Mapping[str, Scores], *, weighted: bool) -> TaggedJets:
         process=np.searchsorted(occurring, process),
         processes=tuple(processes[index] for index in occurring),
         observers=_observers(parts),
+        event_id=np.concatenate([part.event_id for part in parts.values()]),
     )
 
 

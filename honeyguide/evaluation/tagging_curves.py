@@ -115,23 +115,33 @@ def baseline_curves(
         ConfigError: An expression names something that is not known of the jets.
         DataError: A variable is not a number for some jets.
     """
+    for found in discriminators(settings, tagged.classes, tagged.jets.truths, members).values():
+        for label, text, values in baseline_values(tagged, found, settings):
+            places = _of_places(values, found, tagged, name=(label, seed), settings=settings)
+            yield from (replace(curve, baseline=text) for curve in places)
+
+
+def baseline_values(
+    tagged: TaggedJets, found: Discriminator, settings: TaggingSettings
+) -> Iterator[tuple[str, str, Floats]]:
+    """Yields label, expression and values (num_jets,) of the plain variables, larger for what a discriminator seeks.
+
+    Errors are those of :func:`baseline_curves`.
+    """
     jets = tagged.jets
+    columns = {"pt": jets.pt, "eta": jets.eta, **tagged.observers}
     for name, text in settings.baselines.items():
         where = f"tagging.baselines.{name}"
-        columns = {"pt": jets.pt, "eta": jets.eta, **tagged.observers}
         values = np.asarray(parse_expression(text, where=where, known=columns).evaluate(columns), np.float64)
-        if np.isnan(values).any():
-            raise DataError(
-                "a baseline is not a number", where=where, got=f"{np.isnan(values).sum()} of {len(jets)} jets"
-            )
-        for found in discriminators(settings, tagged.classes, jets.truths, members).values():
-            whole, _ = discriminator_curve(
-                values, jets, signal=found.signal, background=found.background, settings=settings
-            )
-            smaller = whole is not None and whole.auc.value < 0.5
-            label = f"{name} (smaller)" if smaller else name
-            places = _of_places(-values if smaller else values, found, tagged, name=(label, seed), settings=settings)
-            yield from (replace(curve, baseline=text) for curve in places)
+        if count := np.isnan(values).sum():
+            raise DataError("a baseline is not a number", where=where, got=f"{count} of {len(jets)} jets")
+        whole, _ = discriminator_curve(
+            values, jets, signal=found.signal, background=found.background, settings=settings
+        )
+        if whole is not None and whole.auc.value < 0.5:
+            yield f"{name} (smaller)", text, -values
+        else:
+            yield name, text, values
 
 
 def _of_places(

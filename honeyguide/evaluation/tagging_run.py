@@ -25,10 +25,11 @@ from honeyguide.evaluation.tagging_settings import INCLUSIVE, TaggingSettings
 
 SCHEMA = 1
 Members = Mapping[str, Sequence[str]]
+Trainings = Mapping[str, Mapping[int, Mapping[str, Path]]]
 
 
 def evaluate_taggers(
-    trainings: Mapping[str, Mapping[int, Mapping[str, Path]]],
+    trainings: Trainings,
     folder: Path,
     *,
     settings: TaggingSettings,
@@ -61,7 +62,7 @@ def evaluate_taggers(
 
 
 def compute_taggers(
-    trainings: Mapping[str, Mapping[int, Mapping[str, Path]]],
+    trainings: Trainings,
     *,
     settings: TaggingSettings,
     members: Mapping[str, Members] | None = None,

@@ -10,6 +10,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from honeyguide.nn.dropout import dropout
+from honeyguide.nn.masked import may_drop_padding
+
 NOTHING = -3e4
 """Attention bias of what is no object: its weight is exactly 0; it is finite for jets without objects and for fp16."""
 
@@ -89,8 +92,7 @@ class TransformerBlock(nn.Module):
         super().__init__()
         width, hidden, bias = style.width, style.expansion * style.width, style.linear_bias
         self.num_heads = style.num_heads
-        dropout, self.drop_path = style.rates
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.drop_path = style.rates
         self.attention_norm = style.norm(width)
         self.attention_in = nn.Linear(width, 3 * width, bias=bias)
         self.attention_out = nn.Linear(width, width, bias=bias)
@@ -151,17 +153,16 @@ class TransformerBlock(nn.Module):
     def _attend(
         self, residual: Tensor, parts: tuple[Tensor, Tensor, Tensor], bias: Tensor, maps: Maps | None
     ) -> Tensor:
-        query, key, value = parts
+        query, key, _ = parts
         bias = bias.to(query.dtype)
         if maps is not None:
             logits = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5 + bias
             maps.append(torch.softmax(logits, dim=-1))
-        dropout = self.dropout.p if self.training else 0.0
-        seen = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
+        seen = attend(*parts, bias, share=self.dropout if self.training else 0.0)
         read = self.attention_out(seen.transpose(1, 2).flatten(2))
         if self.head_scale is not None:  # behind the map that mixes the heads: so it is in the authors' code
             read = read * self.head_scale.repeat_interleave(read.shape[-1] // self.num_heads)
-        change = self.dropout(self.attention_post_norm(read))
+        change = self._dropped(self.attention_post_norm(read))
         return residual + self._thinned(change, self.attention_scale)
 
     def _hidden(self, values: Tensor) -> Tensor:
@@ -171,9 +172,12 @@ class TransformerBlock(nn.Module):
             hidden = functional.gelu(hidden)
         else:
             hidden = functional.silu(self.hidden_gate(normed)) * hidden
-        hidden = self.hidden_post_norm(self.dropout(hidden))
-        change = self._thinned(self.dropout(self.hidden_out(hidden)), self.hidden_scale)
+        hidden = self.hidden_post_norm(self._dropped(hidden))
+        change = self._thinned(self._dropped(self.hidden_out(hidden)), self.hidden_scale)
         return change + (values if self.residual_scale is None else values * self.residual_scale)
+
+    def _dropped(self, values: Tensor) -> Tensor:
+        return dropout(values, self.dropout, training=self.training)
 
     def _thinned(self, change: Tensor, scale: Tensor | None) -> Tensor:
         change = change if scale is None else change * scale
@@ -182,3 +186,23 @@ class TransformerBlock(nn.Module):
         keep = 1 - self.drop_path
         chosen = change.new_empty(change.shape[0], 1, 1).bernoulli_(keep)
         return change * (chosen / keep)
+
+
+def attend(
+    query: Float[Tensor, "batch head reader channel"],
+    key: Float[Tensor, "batch head object channel"],
+    value: Float[Tensor, "batch head object channel"],
+    bias: Float[Tensor, "batch ..."],
+    *,
+    share: float,
+) -> Float[Tensor, "batch head reader channel"]:
+    """Returns softmax(query key / sqrt(channels) + bias) value, with a share of the weights set to 0."""
+    if not (bias.requires_grad and may_drop_padding(query)):
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=share)
+    # torch has no kernel for a CPU that gives the gradient of a bias; heads in front, where pairs have them
+    heads = query.shape[1]
+    query, key, value, bias = (part.transpose(0, 1).flatten(0, 1) for part in (query, key, value, bias))
+    scale = query.shape[-1] ** -0.5
+    weights = torch.softmax(torch.baddbmm(bias, query, key.transpose(1, 2), alpha=scale), dim=-1)
+    seen = torch.bmm(dropout(weights, share, training=True), value)
+    return seen.view(heads, -1, *seen.shape[1:]).transpose(0, 1)

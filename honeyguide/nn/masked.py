@@ -40,13 +40,13 @@ class MaskedBatchNorm(nn.BatchNorm1d):
                 self.momentum or 0.0,
                 self.eps,
             )
-        values = input.float()
+        values = input.to(torch.promote_types(input.dtype, torch.float32))
         weight = torch.ones_like(values[:, :1]) if present is None else present.unsqueeze(1).to(values.dtype)
         count = weight.sum()
         mean = (values * weight).sum(0) / count.clamp(min=1)
         centred = values - mean
         variance = (centred.square() * weight).sum(0) / count.clamp(min=1)
-        self._follow(mean.detach(), variance.detach(), count)
+        self.follow(mean.detach(), variance.detach(), count)
         normalised = centred * torch.rsqrt(variance + self.eps)
         return normalised * self.weight + self.bias if self.affine else normalised
 
@@ -64,8 +64,14 @@ class MaskedBatchNorm(nn.BatchNorm1d):
         return weight * scale.unsqueeze(1), offset + self.bias if self.affine else offset
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Moves the running statistics to those of a batch, as torch does: with the unbiased variance."""
+    def follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Moves the running statistics to those of a batch, as torch does: with the unbiased variance.
+
+        Args:
+            mean: Means of the batch.
+            variance: Biased variances.
+            count: Rows of the batch; with less than two, nothing is moved.
+        """
         assert self.running_mean is not None, "running statistics are tracked"
         assert self.running_var is not None, "running statistics are tracked"
         share = (self.momentum or 0.0) * (count > 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from honeyguide.nn.masked import MaskedBatchNorm, may_drop_padding
+from honeyguide.nn.normalised_layers import Layer, normalised_layers
 
 NUM_PAIR_FEATURES = 4
 _EPS = 1e-8
@@ -104,18 +105,33 @@ class PairEmbedding(nn.Module):
             layers = self._folded()
             return torch.cat([_chain(layers, chunk) for chunk in torch.split(features, _CHUNK)])
         values: Tensor = self.norm(features, present)
+        if present is None and len(features) > 1 and not torch.is_autocast_enabled(values.device.type):
+            return self._in_pieces(values)
         last = len(self.linears) - 1
-        for number, (linear, norm) in enumerate(zip(self.linears, self.norms, strict=True)):
+        for number, (linear, norm) in enumerate(self._steps()):
             values = norm(linear(values), present)
             values = values if number == last else functional.gelu(values)
         return values
+
+    def _in_pieces(self, values: Tensor) -> Tensor:
+        layers = []
+        for linear, norm in self._steps():
+            layers.append(Layer(linear.weight, linear.bias, norm.weight, norm.bias, norm.eps))
+        outputs, statistics = normalised_layers(values, layers)
+        for (_, norm), (mean, variance) in zip(self._steps(), statistics, strict=True):
+            norm.follow(mean, variance, torch.tensor(float(len(values))))
+        return outputs
+
+    def _steps(self) -> Iterator[tuple[nn.Linear, MaskedBatchNorm]]:
+        for linear, norm in zip(self.linears, self.norms, strict=True):
+            assert isinstance(linear, nn.Linear) and isinstance(norm, MaskedBatchNorm)  # noqa: PT018
+            yield linear, norm
 
     def _folded(self) -> list[tuple[Tensor, Tensor]]:
         """Returns weight and bias of each layer with its normalisation, and the first one with that of the inputs."""
         scale, shift = _scale_and_shift(self.norm)
         folded = []
-        for linear, norm in zip(self.linears, self.norms, strict=True):
-            assert isinstance(linear, nn.Linear) and isinstance(norm, MaskedBatchNorm)  # noqa: PT018
+        for linear, norm in self._steps():
             bias = linear.weight @ shift if linear.bias is None else linear.weight @ shift + linear.bias
             factor, offset = _scale_and_shift(norm)
             folded.append((factor[:, None] * linear.weight * scale, factor * bias + offset))

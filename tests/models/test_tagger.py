@@ -131,7 +131,7 @@ def test_inputs_without_truths_are_an_error():
         ({"classes": {"b": ["b", "c"], "c": ["c"]}}, "in more than one class, or twice in one: c"),
         ({"terms": {"accuracy": 1.0}}, "no gradient to train on"),
         ({"terms": {"cross_entropy": 0.0}}, "nothing to train on"),
-        ({"terms": {"kl": 0.1}}, "no term kl: allowed are cross_entropy, accuracy, regression, quantile, l1, l2"),
+        ({"terms": {"kl": 0.1}}, "no term kl: allowed are cross_entropy, accuracy, l1, l2, regression, quantile"),
         ({"preset": "DeepJte"}, "'DeepJetHLT'"),
         ({"hidden": []}, "needs a fully connected layer"),
         ({"preset": "MLP", "bias": False}, "no form without biases"),
@@ -289,3 +289,20 @@ def test_published_weights_are_recognised(config, to_weaver):
     assert model.from_published(state).keys() == state.keys()
     with pytest.raises(ModelError):
         model.from_published({"fc.weight.x": torch.zeros(2)})
+
+
+def test_particle_transformer_is_the_published_one_with_one_linear_map_behind_it() -> None:
+    spec = tagging_spec(0, particles=(128, 17)).model_copy(update={"truths": tuple("abcdefghij")})
+    spec = spec.model_copy(update={"sets": (spec.sets[0].model_copy(update={"vectors": True}),)})
+    model = build(spec, preset="ParticleTransformer")
+    assert sum(parameter.numel() for parameter in model.parameters()) == 2_143_486
+    assert model.to_logits.weight.abs().max() <= (6 / 138) ** 0.5  # as the authors' code begins
+    assert not model.to_logits.bias.any()
+    assert build(spec, preset="ParticleTransformer", bias=False).to_logits.bias is None
+
+
+def test_particle_transformer_says_which_inputs_it_lacks() -> None:
+    with pytest.raises(ConfigError, match=r"set 'cpf' has none\n.*\n.*preprocess\.sets\.cpf\.vectors"):
+        build(SPEC, preset="ParticleTransformer")
+    with pytest.raises(ConfigError, match="needs sets"):
+        build(tagging_spec(2), preset="ParticleTransformer")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import models
-from benchmarks.literal.particle_net import LiteralParticleNet
+from benchmarks.literal.particle_net import LiteralParticleNet, literal_name
 from honeyguide.data.batch import Batch, Objects
 from honeyguide.data.input_spec import Column, InputSpec, ObjectSet
 from honeyguide.errors import ModelError
@@ -197,23 +197,8 @@ def literal_of(model: Model, size: str) -> LiteralParticleNet:
     literal = LiteralParticleNet(
         NUM_FEATURES, 2, edge_layers=widths["edges"], num_neighbours=widths["k"], hidden=widths["hidden"]
     )
-    shapes = {name: value.shape for name, value in literal.state_dict().items()}
-    state = {to_literal(name): value for name, value in to_weaver(model.state_dict()).items()}
-    literal.load_state_dict({name: value.reshape(shapes[name]) for name, value in state.items()})
+    literal.load_weaver(to_weaver(model.state_dict()))
     return literal
-
-
-def to_literal(name: str) -> str:
-    first, *parts = name.split(".")
-    if first == "edge_convs":
-        block, layer, *rest = parts
-        if layer in ("convs", "bns"):
-            rest[0] = str(3 * int(rest[0]) + (layer == "bns"))
-        layer = {"convs": "maps", "bns": "maps", "sc": "shortcut.0", "sc_bn": "shortcut.1"}[layer]
-        return ".".join(["blocks", block, layer, *rest])
-    if first == "fc":
-        return ".".join(["head", "0" if parts[0] == "0" else "3", parts[-1]])
-    return ".".join(["norm", *parts])
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -234,7 +219,7 @@ def test_layers_are_the_literal_ones(size: str, training: bool) -> None:
     (found * direction).sum().backward()
     own = {name: value.grad for name, value in model.named_parameters()}
     gradients = to_weaver({name: own.get(name, value) for name, value in model.state_dict().items()})
-    by_name = {to_literal(name): gradient for name, gradient in gradients.items()}
+    by_name = {literal_name(name): gradient for name, gradient in gradients.items()}
     for name, value in literal.named_parameters():
         torch.testing.assert_close(by_name[name].reshape(value.shape), value.grad, rtol=1e-3, atol=1e-4)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +23,16 @@ from tasks.regression import RegressionTask
 from tasks.roc import ROCCurveTask, class_truths
 from tasks.training import TrainingTask
 from tasks.working_point import WorkingPointTask
+from workflows.compare_taggers import CompareTaggersTask
 
 TASKS: dict[str, type[HoneyguideTask]] = {
     task.__name__: task
     for task in (
         TrainingTask, InferenceTask, ROCCurveTask, WorkingPointTask, ExportTask, ModelSummaryTask,
-        FeatureImportanceTask,
+        FeatureImportanceTask, CompareTaggersTask,
     )
 }  # fmt: skip
-EVALUATE = {"ROCCurveTask", "WorkingPointTask"}
+EVALUATE = {"ROCCurveTask", "WorkingPointTask", "CompareTaggersTask"}
 TAGGING = {*EVALUATE, "FeatureImportanceTask"}
 FROM_TRAINING = {*TASKS} - {"ModelSummaryTask"}
 # another value of every field of a section that one task alone reads
@@ -82,9 +84,12 @@ OTHER_REGRESSION = {
 @pytest.fixture(autouse=True)
 def _store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HONEYGUIDE_STORE", str(tmp_path))
+    (tmp_path / "other.yaml").write_text("extends: quickstart_tagging\ntraining: {batch_size: 7}\n")
 
 
 def paths(name: str, config: str = "quickstart_tagging", **parameters: Any) -> set[str]:
+    if name == "CompareTaggersTask":
+        parameters["configs"] = (config, os.path.expandvars("$HONEYGUIDE_STORE/other.yaml"))
     output = TASKS[name](config=config, **parameters).output()
     targets = output["collection"].targets.values() if isinstance(output, dict) else [output]
     return {target.path for target in targets}
@@ -191,3 +196,16 @@ def test_evaluations_that_a_model_can_not_have_are_readable_errors() -> None:
         ROCCurveTask(config="quickstart_tagging", set=alone).requires()
     with pytest.raises(ConfigError, match="has no classes"):
         WorkingPointTask(config="quickstart_tagging", set=alone).requires()
+
+
+def test_a_comparison_is_one_of_different_experiments(tmp_path: Path) -> None:
+    compare = CompareTaggersTask(configs=("quickstart_tagging", str(tmp_path / "other.yaml")))
+    assert list(compare.requires()) == ["quickstart_tagging", "other"]
+    assert compare.config == "quickstart_tagging"
+    swapped = CompareTaggersTask(configs=(str(tmp_path / "other.yaml"), "quickstart_tagging"))
+    assert compare.digest != swapped.digest
+    for configs in (("quickstart_tagging",), ("quickstart_tagging", "quickstart_tagging")):
+        with pytest.raises(ConfigError, match="two or more experiments"):
+            CompareTaggersTask(configs=configs)
+    with pytest.raises(ConfigError, match="no classes"):
+        CompareTaggersTask(configs=("quickstart_tagging", "quickstart")).requires()
