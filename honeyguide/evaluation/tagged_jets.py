@@ -80,8 +80,8 @@ def tagged_jets(parts: Mapping[str, Scores], *, weighted: bool) -> TaggedJets:
         DataError: As of :func:`read_tagged_jets`.
     """
     classes = _classes(parts)
-    truth, truths = _joined([(np.asarray(part.truth), part.truths) for part in parts.values()])
-    process, processes = _joined([(part.process, part.processes) for part in parts.values()])
+    truth, truths = joined_codes([(np.asarray(part.truth), part.truths) for part in parts.values()])
+    process, processes = joined_codes([(part.process, part.processes) for part in parts.values()])
     occurring = np.unique(process)
     columns = [np.stack([part.scores[PREFIX + name] for name in classes], axis=1) for part in parts.values()]
     pt, eta = (np.concatenate([getattr(part, name) for part in parts.values()]) for name in ("pt", "eta"))
@@ -116,7 +116,7 @@ def _classes(parts: Mapping[str, Scores]) -> tuple[str, ...]:
     return tuple(parts[first].classes)
 
 
-def _joined(tables: Sequence[tuple[NDArray[Any], Sequence[str]]]) -> tuple[Ints, tuple[str, ...]]:
+def joined_codes(tables: Sequence[tuple[NDArray[Any], Sequence[str]]]) -> tuple[Ints, tuple[str, ...]]:
     """Returns codes into the names of all tables, in the order in which they come; -1 stays."""
     names = tuple(dict.fromkeys(name for _, table in tables for name in table))
     codes = []

@@ -11,6 +11,7 @@ import pytest
 from configs.load import load_experiment
 from honeyguide.errors import ConfigError
 from honeyguide.evaluation.importance_settings import ImportanceSettings
+from honeyguide.evaluation.regression_settings import RegressionEvaluationSettings
 from honeyguide.evaluation.tagging_settings import TaggingSettings
 from honeyguide.export.settings import ExportSettings
 from tasks.base import HoneyguideTask
@@ -18,6 +19,7 @@ from tasks.export import ExportTask
 from tasks.importance import FeatureImportanceTask
 from tasks.inference import InferenceTask
 from tasks.model_summary import ModelSummaryTask
+from tasks.regression import RegressionTask
 from tasks.roc import ROCCurveTask, class_truths
 from tasks.training import TrainingTask
 from tasks.working_point import WorkingPointTask
@@ -58,6 +60,24 @@ OTHER = {
     "bins": "{pt: [20, 1000]}",
     "confidence_level": "0.95",
     "min_jets": "20",
+}
+
+PREDICTS = (
+    "model.regression={mass: {}}",
+    "preprocess.targets=[{name: mass}]",
+    "preprocess.event_features=[{name: pt}]",
+)
+OTHER_REGRESSION = {
+    "targets": "[mass]",
+    "residual": "ratio",
+    "units": "{mass: GeV}",
+    "pt": "[20, 100]",
+    "weighted": "false",
+    "residual_bins": "20",
+    "confidence_level": "0.95",
+    "num_replicas": "30",
+    "bootstrap_seed": "2",
+    "min_jets": "50",
 }
 
 
@@ -159,3 +179,33 @@ def test_a_comparison_is_one_of_different_experiments(tmp_path: Path) -> None:
             CompareTaggersTask(configs=configs)
     with pytest.raises(ConfigError, match="no classes"):
         CompareTaggersTask(configs=("quickstart_tagging", "quickstart")).requires()
+
+
+@pytest.mark.parametrize("field", sorted(OTHER_REGRESSION))
+def test_settings_of_regressions_move_their_evaluation_and_nothing_else(field: str) -> None:
+    assert set(OTHER_REGRESSION) == set(RegressionEvaluationSettings.model_fields)
+    overrides = (*PREDICTS, f"regression.{field}={OTHER_REGRESSION[field]}")
+    before, after = (RegressionTask(config="quickstart_tagging", set=given).digest for given in (PREDICTS, overrides))
+    assert before != after
+    for name in TASKS:
+        assert paths(name, set=PREDICTS) == paths(name, set=overrides)
+
+
+def test_regressions_depend_on_scores_and_name() -> None:
+    plain = RegressionTask(config="quickstart_tagging", set=PREDICTS)
+    others = [
+        RegressionTask(config="quickstart_tagging", set=(*PREDICTS, "training.epochs=7")),
+        RegressionTask(config="quickstart_tagging", set=PREDICTS, label="mine"),
+        RegressionTask(config="quickstart_tagging", set=PREDICTS, training_version="v2"),
+    ]
+    assert len({task.output().path for task in (plain, *others)}) == 4
+
+
+def test_evaluations_that_a_model_can_not_have_are_readable_errors() -> None:
+    with pytest.raises(ConfigError, match=r"predicts no targets(.|\n)*model.regression"):
+        RegressionTask(config="quickstart_tagging").requires()
+    alone = (*PREDICTS, "model.classify=false", "model.classes={}")
+    with pytest.raises(ConfigError, match=r"no ROC curves(.|\n)*RegressionTask"):
+        ROCCurveTask(config="quickstart_tagging", set=alone).requires()
+    with pytest.raises(ConfigError, match="has no classes"):
+        WorkingPointTask(config="quickstart_tagging", set=alone).requires()

@@ -1,0 +1,84 @@
+"""Where the pairs of objects are, when only real objects stand side by side, jet by jet."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+GROUP_SLOTS = 2048  # whose hidden values stay in the processor's cache
+SHORTEST = 0.8  # length of the shortest jet of a group, in that of the longest
+
+
+def triangle(size: int, device: torch.device) -> Int[Tensor, "row column"]:
+    """Returns the number of the pair (row, column), counted along the rows of the lower triangle, both ways round."""
+    slots = torch.arange(size, device=device)
+    high, low = torch.maximum(slots[:, None], slots), torch.minimum(slots[:, None], slots)
+    return high * (high + 1) // 2 + low
+
+
+class PairIndex:
+    """Numbers of objects and pairs: jets one after the other, in each its objects, and the lower triangle of its pairs.
+
+    Args:
+        count: Objects of each jet, in descending order.
+
+    Attributes:
+        first: Number of the object that stands later, of each pair; the diagonal is among them.
+        second: Number of the object that stands earlier.
+    """
+
+    def __init__(self, count: Int[Tensor, " jet"]) -> None:
+        self._count = count
+        self._lengths: list[int] = count.tolist()
+        self._objects_before = torch.cumsum(count, 0) - count
+        num_pairs = count * (count + 1) // 2
+        self._pairs_before = torch.cumsum(num_pairs, 0) - num_pairs
+        objects = torch.arange(sum(self._lengths))
+        self._slot = objects - torch.repeat_interleave(self._objects_before, count)
+        in_row = self._slot + 1
+        self.first = torch.repeat_interleave(objects, in_row)
+        start = torch.cumsum(in_row, 0) - in_row
+        self.second = torch.arange(len(self.first)) - (start - objects + self._slot).index_select(0, self.first)
+
+    def groups(self) -> list[tuple[int, int]]:
+        """Returns the first and the last jet (exclusive) of groups of about the same length, that fit a cache."""
+        edges = [0]
+        for jet, length in enumerate(self._lengths):
+            longest = self._lengths[edges[-1]]
+            if (jet - edges[-1] + 1) * longest > GROUP_SLOTS or length < SHORTEST * longest:
+                edges += [jet] if jet > edges[-1] else []
+        return list(zip(edges, [*edges[1:], len(self._lengths)], strict=True))
+
+    def size(self, low: int) -> int:
+        """Returns the slots of the jets of the group that begins with the jet ``low``."""
+        return max(self._lengths[low], 1)
+
+    def present(self, low: int, high: int) -> Bool[Tensor, "jet object"]:
+        """Returns which slots of a group have an object."""
+        return torch.arange(self.size(low)) < self._count[low:high, None]
+
+    def objects(self, low: int, high: int) -> Int[Tensor, "jet object"]:
+        """Returns the number of the object in each slot of a group; that of any where there is none."""
+        number = self._objects_before[low:high, None] + torch.arange(self.size(low))
+        return number.clamp(max=max(len(self._slot) - 1, 0))
+
+    @cached_property
+    def _pair_edges(self) -> list[int]:
+        return [*self._pairs_before.tolist(), len(self.first)]
+
+    def pairs(self, low: int, high: int) -> slice:
+        """Returns which pairs are those of a group."""
+        return slice(self._pair_edges[low], self._pair_edges[high])
+
+    def places(self, low: int, high: int) -> tuple[Int[Tensor, "jet row column"], Int[Tensor, " pair"]]:
+        """Returns which pair of a group stands at each place of its matrices, and the flat place of each pair."""
+        own, size = self.pairs(low, high), self.size(low)
+        number = self._pairs_before[low:high, None, None] - own.start + triangle(size, self._count.device)
+        jets = torch.arange(high - low)
+        length = self._count[low:high]
+        jet = torch.repeat_interleave(jets, length * (length + 1) // 2)
+        lower = (jet * size + self._slot[self.first[own]]) * size + self._slot[self.second[own]]
+        return number.clamp(max=max(own.stop - own.start - 1, 0)), lower
