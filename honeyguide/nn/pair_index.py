@@ -17,6 +17,13 @@ def triangle(size: int, device: torch.device) -> Int[Tensor, "row column"]:
     return high * (high + 1) // 2 + low
 
 
+def lower_triangle(size: int, device: torch.device) -> tuple[Int[Tensor, " pair"], Int[Tensor, " pair"]]:
+    """Returns row and column of each pair, in the order of :func:`triangle`, for a size that need not be a number."""
+    pair = torch.arange(size * (size + 1) // 2, device=device)
+    row = (((8 * pair + 1).double().sqrt() - 1) / 2).long()  # torch.tril_indices makes a traced size a constant
+    return row, pair - row * (row + 1) // 2
+
+
 class PairIndex:
     """Numbers of objects and pairs: jets one after the other, in each its objects, and the lower triangle of its pairs.
 

@@ -16,7 +16,7 @@ from honeyguide.data.batch import Objects
 from honeyguide.nn.attention import NOTHING, BlockStyle, Maps, TransformerBlock
 from honeyguide.nn.masked import MaskedBatchNorm, may_drop_padding
 from honeyguide.nn.pair_features import PairEmbedding, kinematics, pair_features, symmetric_matrix
-from honeyguide.nn.pair_index import PairIndex, triangle
+from honeyguide.nn.pair_index import PairIndex, lower_triangle, triangle
 
 _CHUNK = 2048  # objects whose hidden values stay in the processor's cache
 
@@ -222,7 +222,7 @@ class ParticleTransformer(nn.Module):
     def _triangle(self, vectors: Tensor, mask: Tensor) -> Float[Tensor, "batch head object object"]:
         """Returns the bias of all pairs of slots, each of which is looked at once."""
         slots = mask.shape[1]
-        first, second = torch.tril_indices(slots, slots, device=mask.device)
+        first, second = lower_triangle(slots, mask.device)
         with torch.no_grad():
             particles = kinematics(vectors)
             features = pair_features(particles[:, :, first], particles[:, :, second])
