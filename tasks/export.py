@@ -30,15 +30,16 @@ class OfTaggers(TrainingParameters, law.LocalWorkflow):  # type: ignore[misc]
 
     def workflow_requires(self) -> dict[str, Any]:
         """Returns all trainings and the model inputs."""
-        self._demand_classes()
+        self.check_model()
         return {"training": TrainingTask.req(self, branch=-1), "inputs": PreprocessTask.req(self)}
 
     def requires(self) -> dict[str, Any]:
         """Returns the branch's training and the model inputs."""
-        self._demand_classes()
+        self.check_model()
         return {"training": TrainingTask.req(self, branch=self.branch_data), "inputs": PreprocessTask.req(self)}
 
-    def _demand_classes(self) -> None:
+    def check_model(self) -> None:
+        """Raises a ConfigError where the model is none that this can be done with."""
         if not self.experiment.is_tagging:
             raise ConfigError(
                 "this is done with taggers, and this model has no classes",
@@ -65,6 +66,11 @@ class ExportTask(OfTaggers):
     sections: ClassVar[tuple[str, ...]] = (*TrainingParameters.sections, "export")
     own_sections = ("export",)
     result_version = 1
+
+    def check_model(self) -> None:
+        """Raises a ConfigError for anomaly detectors; a regression without classes is exported like a tagger."""
+        if not getattr(self.experiment.settings.model, "regression", {}):
+            super().check_model()
 
     def about(self) -> dict[str, Any]:
         """Returns what led here, for the file."""

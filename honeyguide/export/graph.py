@@ -64,7 +64,7 @@ class ExportedTagger(nn.Module):
         super().__init__()
         self.model = copy.deepcopy(model).eval()
         self.spec = model.spec
-        self.any_length: bool = getattr(model, "any_length", False)
+        self.any_length = model.any_length
         neighbours: list[Any] = [getattr(module, "num_neighbours", 0) for module in model.modules()]
         self.fewest = 1 + max(neighbours, default=0)
         for module in self.model.modules():
@@ -91,10 +91,10 @@ class ExportedTagger(nn.Module):
 
 
 def outputs_of(model: Model, batch: Batch) -> dict[str, Tensor]:
-    """Returns the outputs of an exported model by their names: the probabilities, and each score that is none."""
+    """Returns the outputs of an exported model by their names: the probabilities, and what a regression predicts."""
     scores = model.score(batch)
-    probabilities = torch.stack([scores.pop(f"prob_{name}") for name in model.classes], dim=1)
-    return {PROBABILITIES: probabilities, **scores}
+    probabilities = [scores.pop(f"prob_{name}") for name in model.classes]
+    return ({PROBABILITIES: torch.stack(probabilities, dim=1)} if probabilities else {}) | scores
 
 
 @torch.library.custom_op("honeyguide::recurrent", mutates_args=())

@@ -65,8 +65,8 @@ def export_tagger(
         StoreError: A file is missing or damaged.
     """
     model = load_model(training, build_model, which=settings.weights)
-    if not model.classes:
-        raise ModelError("only taggers are exported, and this model has no classes", where=training)
+    if model.is_detector:
+        raise ModelError("only taggers are exported, and this model has no classes and no targets", where=training)
     rows = as_batch(read_some_rows(list_inputs(inputs, "test"), settings.parity_rows))
     found = cost(model)
     numbers = {"parameters": found.parameters, "flops_per_row": found.flops}
@@ -128,9 +128,11 @@ def describe_inputs(model: Model, scalers: Mapping[str, Any]) -> dict[str, Any]:
             columns = [{"name": name, "unit": "GeV"} for name in ("px", "py", "pz", "E")]
             inputs.append({**_input(f"{item.name}_vectors", [*shape, 4], ()), "columns": columns, **slots})
         inputs.append({"name": f"{item.name}_mask", "type": "bool", "shape": shape, **slots})
-    first, *others = _output_names(model)
-    outputs: list[dict[str, Any]] = [{"name": first, "shape": ["batch", len(model.classes)]}]
-    outputs += [{"name": name, "shape": ["batch"]} for name in others]
+    outputs: list[dict[str, Any]] = []
+    for name in _output_names(model):
+        classes = {"shape": ["batch", len(model.classes)]}
+        target = {"shape": ["batch"], "scaling": f"targets/{model.predictions.get(name)}"}
+        outputs.append({"name": name, **(classes if name == PROBABILITIES else target)})
     return {
         "schema": SCHEMA,
         "classes": list(model.classes),
@@ -146,9 +148,7 @@ def _input(name: str, shape: list[Any], columns: tuple[Column, ...]) -> dict[str
 
 
 def _output_names(model: Model) -> list[str]:
-    with torch.no_grad():
-        scores = model.score(full_batch(model.spec, num_rows=2))
-    return [PROBABILITIES, *(name for name in scores if not name.startswith("prob_"))]
+    return [*([PROBABILITIES] if model.classes else []), *model.predictions]
 
 
 def _example(spec: InputSpec) -> tuple[torch.Tensor, ...]:

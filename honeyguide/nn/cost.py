@@ -28,7 +28,7 @@ def flops(model: Model, batch: Batch) -> int:
 
     A multiplication with the addition that follows is one operation, as in the publications of ParticleNet and Particle
     Transformer (540 and 340 million for 128 particles, arXiv:2202.03772). Counted are matrix products, convolutions
-    and attention; what is done number by number (activations, normalisations, distances) is not.
+    and attention; what is done number by number (activations, normalisations) is not.
     """
     return _counted(model, batch).get_total_flops() // 2
 
@@ -93,9 +93,10 @@ def cost(model: Model) -> Cost:
     # without numbers a tagger can't leave out padding, and takes no time; flows do not work without numbers
     device = "meta" if model.classes else "cpu"
     counter = _counted(copy.deepcopy(model).to(device), full_batch(model.spec, device=device))
-    counts = {name: sum(each.values()) // 2 for name, each in counter.get_flop_counts().items()}
+    prefix = f"{_Scoring.__name__}.model."
+    counts = {name.removeprefix(prefix): sum(each.values()) // 2 for name, each in counter.get_flop_counts().items()}
     parts = tuple(
-        Part(name, type(module).__name__, parameters(module), counts.get(f"{_Scoring.__name__}.model.{name}", 0))
+        Part(name, type(module).__name__, parameters(module), _flops_in(module, name, counts))
         for name, module in model.named_modules()
         if name and name.count(".") < LEVELS and parameters(module)
     )
@@ -148,6 +149,13 @@ class _Scoring(nn.Module):
         self.model.score(batch)
 
 
+def _flops_in(module: nn.Module, name: str, counts: Mapping[str, int]) -> int:
+    """Returns the operations of a module, or of the modules in it where it is a list that is not called itself."""
+    if name in counts:
+        return counts[name]
+    return sum(_flops_in(child, f"{name}.{key}", counts) for key, child in module.named_children())
+
+
 def _counted(model: Model, batch: Batch) -> FlopCounterMode:
     was_training = model.training
     counter = FlopCounterMode(display=False)
@@ -158,6 +166,8 @@ def _counted(model: Model, batch: Batch) -> FlopCounterMode:
 
 
 def _short(number: int) -> str:
-    """Returns two digits of a number, such as 5.4e8."""
+    """Returns two digits of a large number, such as 5.4e8."""
+    if number < 1000:
+        return str(number)
     mantissa, exponent = f"{number:.1e}".split("e")
     return f"{mantissa}e{int(exponent)}"

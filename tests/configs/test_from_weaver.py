@@ -29,9 +29,13 @@ def loaded(old: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_layout_of_jetclass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = loaded(full(treename="tree"), tmp_path, monkeypatch).settings
+    selection = "(jet_pt > 500) & (np.abs(jet_eta) < 2)"
+    settings = loaded(full(treename="tree", selection=selection), tmp_path, monkeypatch).settings
     root = settings.dataset.reader.root
     assert root.tree == "tree"
+    cut = parse_expression(root.cuts["selection"], where="")
+    passed = cut.evaluate({"jet_pt": np.array([400.0, 600, 600]), "jet_eta": np.array([0.0, -1, -3])})
+    assert passed.tolist() == [False, True, False]
     assert root.columns["jet_sdmass"] == "jet_sdmass"
     assert settings.preprocess.observers[-1] == "jet_sdmass"
     assert (settings.preprocess.pt_column, settings.preprocess.eta_column) == ("jet_pt", "jet_eta")

@@ -6,6 +6,7 @@ import functools
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import models
@@ -21,10 +22,14 @@ from tests.planted import make_row_spec, make_rows
 
 NETWORKS = {
     "deepjet": {"network": "deepjet", "hidden": [8], "sets": {"cpf": {"layers": [5], "recurrent": 4}}},
-    "mlp": {"network": "mlp", "hidden": [8]},
+    "mlp": {"network": "mlp", "hidden": [8], "regression": {"x0": {}}},
     "particlenet": {
         "network": "particlenet", "hidden": [8], "edge_layers": [[6], [5]], "embedding": 4, "num_neighbours": 3,
         "coordinates": ["x0", "x1"],
+    },
+    "particle_transformer": {
+        "network": "particle_transformer", "hidden": [],
+        "transformer": {"num_layers": 1, "num_class_layers": 1, "embedding": [8], "num_heads": 2, "pair_layers": [4]},
     },
 }  # fmt: skip
 SETTINGS = ExportSettings(parity_rows=70, tolerance=1e-5)
@@ -34,7 +39,8 @@ def one_set() -> InputSpec:
     """The planted rows with one of their sets, whose columns have names that a network knows."""
     spec = make_row_spec()
     columns = tuple(Column(name=f"x{i}", feature=f"x{i}", kind="continuous", unit="GeV") for i in range(3))
-    return spec.model_copy(update={"sets": (spec.sets[0].model_copy(update={"columns": columns}),)})
+    cpf = spec.sets[0].model_copy(update={"columns": columns, "vectors": True})
+    return spec.model_copy(update={"sets": (cpf,), "targets": columns[:1]})
 
 
 def build(name: str, spec: InputSpec) -> Model:
@@ -48,9 +54,13 @@ def write_inputs(folder: Path) -> Path:
     row, objects = (
         tuple(Chain(column.name, ()) for column in columns) for columns in (spec.event_columns, spec.sets[0].columns)
     )
-    Scalers((), row, {"cpf": objects}).write(folder)
+    Scalers((), row, {"cpf": objects}, objects[:1]).write(folder)
     with ModelInputsWriter(folder / "qcd" / "test.h5", num_events=90, spec=spec) as writer:
-        writer.append(make_rows(90, first_id=1000))
+        rows = make_rows(90, first_id=1000)
+        momenta = np.random.default_rng(1).normal(size=(*rows["cpf/mask"].shape, 3))
+        energy = np.sqrt((momenta**2).sum(-1, keepdims=True) + 0.02)
+        vectors = np.concatenate([momenta, energy], axis=-1) * rows["cpf/mask"][..., None]
+        writer.append({**rows, "cpf/vectors": vectors, "targets": rows["event"][:, :1]})
     return folder
 
 

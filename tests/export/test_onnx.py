@@ -120,7 +120,10 @@ def test_the_file_says_what_it_needs_and_nothing_of_where_it_was_made(exported: 
         assert item["name"] == tensor.name
         shape = [dim.dim_param or dim.dim_value for dim in tensor.type.tensor_type.shape.dim]
         assert shape == item["shape"]
-    assert described["outputs"] == [{"name": "probabilities", "shape": ["batch", 3]}]
+    first, *others = described["outputs"]
+    assert first == {"name": "probabilities", "shape": ["batch", 3]}
+    assert others == [{"name": n, "shape": ["batch"], "scaling": "targets/x0"} for n in exported.model.predictions]
+    assert described["scalers"]["targets"][0]["feature"] == "x0"
     assert str(ROOT).encode() not in (exported.folder / "model.onnx").read_bytes()
 
 

@@ -41,7 +41,10 @@ def test_a_dense_network_has_the_operations_of_its_matrices() -> None:
 def test_a_recurrent_layer_is_counted_at_every_step() -> None:
     spec = make_row_spec().model_copy(update={"sets": make_row_spec().sets[:1]})
     model = tagger(spec, network="deepjet", hidden=[5], sets={"cpf": {"layers": [4], "recurrent": 7}})
-    assert cost(model).flops == 6 * 3 * 4 + 6 * 4 * 7 * (4 + 7) + (7 + 2) * 5 + 5 * 3
+    found = cost(model)
+    recurrent = 6 * 4 * 7 * (4 + 7)
+    assert {part.name: part.flops for part in found.parts}["network.readers"] == 6 * 3 * 4 + recurrent
+    assert found.flops == 6 * 3 * 4 + 6 * 4 * 7 * (4 + 7) + (7 + 2) * 5 + 5 * 3
 
 
 def test_an_anomaly_detector_is_counted_too() -> None:
@@ -73,7 +76,8 @@ def test_particlenet_is_no_dearer_than_published() -> None:
     first = [points * 2 * before * after for before, after in pairwise(widths)]
     other = [edges * 2 * after * after for after in widths[1:]]
     shortcut = [points * before * after for before, after in pairwise(widths)]
-    by_hand = sum(first) + sum(other) + sum(shortcut) + points * 7 * 32 + 256 * 256 + 256 * 3
+    distances = points**2 * (2 + 64 + 128)  # in eta and phi, then in what the blocks have made
+    by_hand = sum(first) + sum(other) + sum(shortcut) + distances + points * 7 * 32 + 256 * 256 + 256 * 3
     assert found.flops == pytest.approx(by_hand, rel=1e-3)
     assert found.flops < 540e6
 

@@ -168,6 +168,19 @@ def test_truths_of_the_classes_are_those_of_each_training() -> None:
     assert {name: tuple(truths) for name, truths in second.items()} == {"heavy": ("b", "c"), "light": ("uds", "g")}
 
 
+def test_a_comparison_is_one_of_different_experiments(tmp_path: Path) -> None:
+    compare = CompareTaggersTask(configs=("quickstart_tagging", str(tmp_path / "other.yaml")))
+    assert list(compare.requires()) == ["quickstart_tagging", "other"]
+    assert compare.config == "quickstart_tagging"
+    swapped = CompareTaggersTask(configs=(str(tmp_path / "other.yaml"), "quickstart_tagging"))
+    assert compare.digest != swapped.digest
+    for configs in (("quickstart_tagging",), ("quickstart_tagging", "quickstart_tagging")):
+        with pytest.raises(ConfigError, match="two or more experiments"):
+            CompareTaggersTask(configs=configs)
+    with pytest.raises(ConfigError, match="no classes"):
+        CompareTaggersTask(configs=("quickstart_tagging", "quickstart")).requires()
+
+
 @pytest.mark.parametrize("field", sorted(OTHER_REGRESSION))
 def test_settings_of_regressions_move_their_evaluation_and_nothing_else(field: str) -> None:
     assert set(OTHER_REGRESSION) == set(RegressionEvaluationSettings.model_fields)
@@ -196,16 +209,3 @@ def test_evaluations_that_a_model_can_not_have_are_readable_errors() -> None:
         ROCCurveTask(config="quickstart_tagging", set=alone).requires()
     with pytest.raises(ConfigError, match="has no classes"):
         WorkingPointTask(config="quickstart_tagging", set=alone).requires()
-
-
-def test_a_comparison_is_one_of_different_experiments(tmp_path: Path) -> None:
-    compare = CompareTaggersTask(configs=("quickstart_tagging", str(tmp_path / "other.yaml")))
-    assert list(compare.requires()) == ["quickstart_tagging", "other"]
-    assert compare.config == "quickstart_tagging"
-    swapped = CompareTaggersTask(configs=(str(tmp_path / "other.yaml"), "quickstart_tagging"))
-    assert compare.digest != swapped.digest
-    for configs in (("quickstart_tagging",), ("quickstart_tagging", "quickstart_tagging")):
-        with pytest.raises(ConfigError, match="two or more experiments"):
-            CompareTaggersTask(configs=configs)
-    with pytest.raises(ConfigError, match="no classes"):
-        CompareTaggersTask(configs=("quickstart_tagging", "quickstart")).requires()
