@@ -181,7 +181,7 @@ def _on_accelerator(training: bool, real: bool) -> dict[str, Any]:
     plain = _step(networks["ours"], logits["ours"], training=training)
     with FlopCounterMode(display=False) as counter:
         plain()
-    networks["ours"].transformer.compile()  # type: ignore[operator, union-attr]
+    networks["ours"].transformer.compile()  # type: ignore[union-attr]
     seconds: dict[str, list[float]] = {}
     peaks = {}
     for name, network in networks.items():

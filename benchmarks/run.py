@@ -36,9 +36,10 @@ STAGES = (
     "preprocessing",
     "rows",
     "training",
+    "particle_net",
+    "particle_transformer",
     "distributed",
     "inference",
-    "particle_transformer",
     "startup",
 )
 WITHOUT_SCALE = ("startup",)

@@ -139,7 +139,7 @@ class _Translation:
                 continue
             self._columns[str(name)] = expression
             targets.append({"name": str(name), "scaler": "none"})
-            self._note(where, "a target to predict (preprocess.targets), not scaled; classes are truths of a dataset")
+            self._note(where, "a value to predict (preprocess.targets, model.regression), and no class")
         return targets
 
     def _inputs(self) -> None:
@@ -290,15 +290,18 @@ class _Translation:
     def _model(self, classes: Mapping[str, list[str]]) -> dict[str, Any]:
         points = {tuple(names) for names in self._points.values() if names}
         model: dict[str, Any] = {"family": "tagger", "classes": dict(classes)}
-        if len(points) == 1 and all(self._points.get(name) for name in self._sets):
-            model |= {"network": "particlenet", "hidden": [256], "coordinates": list(*points)}
-            if len(self._sets) == 1:
-                model["embedding"] = None
-        else:
-            model["network"] = "deepjet" if self._sets else "mlp"
-        if points and model["network"] != "particlenet":
+        if self._targets:
+            model |= {"classify": bool(classes), "regression": {item["name"]: {} for item in self._targets}}
+        common = len(points) == 1 and all(self._points.get(name) for name in self._sets)
+        if common:
+            model |= {"coordinates": list(*points), "embedding": None if len(self._sets) == 1 else 32}
+        elif points:
             self._note("inputs: points", "ParticleNet's coordinates are columns of the same names in all sets")
-        self._note("model", f"the network is none of weaver's data config: {model['network']} is written")
+        if self._sets and all("vectors" in item for item in self._sets.values()):
+            model["preset"] = "ParticleTransformer"
+        else:
+            model["preset"] = "ParticleNet" if common else "DeepJet" if self._sets else "MLP"
+        self._note("model", f"the network is none of weaver's data config: {model['preset']} is written")
         return model
 
     def _say_the_rest(self) -> None:

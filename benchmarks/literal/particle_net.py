@@ -7,6 +7,8 @@ in the batch normalisations they do. The whole tensor of distances is made, and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +36,7 @@ class EdgeBlock(nn.Module):
         distance = squares.unsqueeze(2) - 2 * products + squares.unsqueeze(1)
         # the nearest is the point itself
         index = distance.topk(self.num_neighbours + 1, dim=2, largest=False).indices[:, :, 1:]
-        rows = torch.arange(len(index)).view(-1, 1, 1)
+        rows = torch.arange(len(index), device=index.device).view(-1, 1, 1)
         neighbours = features.transpose(1, 2)[rows, index].permute(0, 3, 1, 2)
         own = features.unsqueeze(3).expand_as(neighbours)
         edges = self.maps(torch.cat([own, neighbours - own], dim=1))
@@ -71,6 +73,12 @@ class LiteralParticleNet(nn.Module):
             nn.Linear(before[-1], hidden), nn.ReLU(), nn.Dropout(0.1), nn.Linear(hidden, num_classes)
         )
 
+    def load_weaver(self, state: Mapping[str, Tensor]) -> None:
+        """Takes the weights of a state dict with weaver-core's names."""
+        own = self.state_dict()
+        named = {literal_name(name): value for name, value in state.items()}
+        self.load_state_dict({name: value.reshape(own[name].shape) for name, value in named.items()})
+
     def forward(self, points: Tensor, features: Tensor, mask: Tensor) -> Tensor:
         """Returns the logits of points (batch, 2, slot), features (batch, feature, slot), mask (batch, 1, slot)."""
         values = self.norm(features) * mask
@@ -79,3 +87,17 @@ class LiteralParticleNet(nn.Module):
             values = block(near.masked_fill(~mask, FAR), values) * mask
         logits: Tensor = self.head(values.sum(2) / mask.sum(2).clamp(min=1))
         return logits
+
+
+def literal_name(name: str) -> str:
+    """Returns the name here of a tensor with this name in weaver-core's ParticleNet."""
+    first, *parts = name.split(".")
+    if first == "edge_convs":
+        block, layer, *rest = parts
+        if layer in ("convs", "bns"):
+            rest[0] = str(3 * int(rest[0]) + (layer == "bns"))
+        layer = {"convs": "maps", "bns": "maps", "sc": "shortcut.0", "sc_bn": "shortcut.1"}[layer]
+        return ".".join(["blocks", block, layer, *rest])
+    if first == "fc":
+        return ".".join(["head", "0" if parts[0] == "0" else "3", parts[-1]])
+    return ".".join(["norm", *parts])

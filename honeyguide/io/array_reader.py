@@ -71,7 +71,7 @@ class ParticleFile(RootFile):
         self.check()
 
     def _count_momenta(self, vectors: Numbers, there: NDArray[np.bool_], first: int) -> None:
-        below = below_momentum(vectors) & there
+        below = below_momentum(vectors)
         self.num_particles += int(np.count_nonzero(there))
         number = int(np.count_nonzero(below))
         if number and self.first_below_momentum is None:

@@ -28,7 +28,7 @@ def flops(model: Model, batch: Batch) -> int:
 
     A multiplication with the addition that follows is one operation, as in the publications of ParticleNet and Particle
     Transformer (540 and 340 million for 128 particles, arXiv:2202.03772). Counted are matrix products, convolutions
-    and attention; what is done number by number (activations, normalisations, distances) is not.
+    and attention; what is done number by number (activations, normalisations) is not.
     """
     return _counted(model, batch).get_total_flops() // 2
 

@@ -122,13 +122,28 @@ class HeavyFlavourBlock(nn.Module):
     ) -> Float[Tensor, "row width"]:
         """Returns the objects' new values; ``attended`` tells which slots are looked at."""
         rows = self.layer(rows, cloud.present)
-        slots = cloud.in_slots(self.to_queries_keys_values(rows))
-        query, key, value = slots.view(*slots.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = self._heads(rows, cloud)
         dropout = self.dropout.p if self.training else 0.0
         found = functional.scaled_dot_product_attention(query, key, value, attended, dropout)
         rows = self.norm(rows + self.from_heads(cloud.table(found.transpose(1, 2).flatten(2))))
         further: Tensor = self.last_norm(rows + self.second(self.dropout(torch.relu(self.first(rows)))))
         return further
+
+    def attention(
+        self, rows: Float[Tensor, "row width"], cloud: Cloud, attended: Bool[Tensor, "batch 1 1 object"]
+    ) -> Float[Tensor, "batch head object object"]:
+        """Returns how much the first object reads of the second one; 0 where there is none."""
+        query, key, _ = self._heads(self.layer(rows, cloud.present), cloud)
+        logits = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
+        weights = logits.masked_fill(~attended, -torch.inf).softmax(3)
+        present = cloud.in_slots(torch.ones_like(rows[:, :1])).unsqueeze(1)
+        return weights * present * present.transpose(2, 3)
+
+    def _heads(self, rows: Tensor, cloud: Cloud) -> Tensor:
+        """Returns queries, keys and values, (3, batch, head, object, width of a head)."""
+        slots = cloud.in_slots(self.to_queries_keys_values(rows))
+        heads: Tensor = slots.view(*slots.shape[:2], 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        return heads
 
 
 class DeepJetTransformer(nn.Module):
@@ -183,16 +198,42 @@ class DeepJetTransformer(nn.Module):
 
     def forward(self, batch: Batch) -> Float[Tensor, "batch width"]:
         """Returns the last hidden layer, one vector per row."""
-        mask = torch.cat([batch.sets[name].mask for name in self.embeddings], dim=1)
-        # a row without objects attends to its empty slots, of which nothing comes
-        attended = (mask | ~mask.any(1, keepdim=True)).view(len(mask), 1, 1, -1)
-        cloud = make_cloud(mask)
-        rows = cloud.table(torch.cat([layers(batch.sets[name]) for name, layers in self.embeddings.items()], dim=1))
+        rows, cloud, attended = self._embedded(batch)
         for block in self.blocks:
             rows = block(rows, cloud, attended)
-        weight = cloud.in_slots(self.to_weight(rows)).masked_fill(~attended.view(*mask.shape, 1), -torch.inf)
-        pooled = (weight.softmax(1) * cloud.in_slots(rows)).sum(1)
+        pooled = (self._weights(rows, cloud, attended) * cloud.in_slots(rows)).sum(1)
         parts = [] if self.norm is None else [self.norm(batch.event)]
         parts += [self.dropout(self.pooled_norm(torch.relu(pooled)))]
         hidden: Tensor = self.dense(torch.cat(parts, dim=1))
         return hidden
+
+    def inspect(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
+        """Returns the weights of the attention.
+
+        ``attention/<block>`` (batch, head, object, object), how much the first object reads of the second one, and
+        ``pooling`` (batch, object), how much of each object is in the mean; objects of all sets side by side, 0 where
+        there is none.
+        """
+        rows, cloud, attended = self._embedded(batch)
+        found = {}
+        for number, block in enumerate(self.blocks):
+            assert isinstance(block, HeavyFlavourBlock), "as it was made"
+            found[f"attention/{number}"] = block.attention(rows, cloud, attended)
+            rows = block(rows, cloud, attended)
+        present = cloud.in_slots(torch.ones_like(rows[:, :1]))
+        found["pooling"] = (self._weights(rows, cloud, attended) * present).squeeze(2)
+        return found
+
+    def _embedded(self, batch: Batch) -> tuple[Tensor, Cloud, Tensor]:
+        """Returns the objects of all sets as a table, the table's form, and which slots are attended to."""
+        mask = torch.cat([batch.sets[name].mask for name in self.embeddings], dim=1)
+        # a row without objects attends to its empty slots, of which nothing comes
+        attended = (mask | ~mask.any(1, keepdim=True)).view(len(mask), 1, 1, -1)
+        cloud = make_cloud(mask)
+        slots = torch.cat([layers(batch.sets[name]) for name, layers in self.embeddings.items()], dim=1)
+        return cloud.table(slots), cloud, attended
+
+    def _weights(self, rows: Tensor, cloud: Cloud, attended: Tensor) -> Tensor:
+        """Returns the share of each object in the pooling, (batch, object, 1)."""
+        logits = cloud.in_slots(self.to_weight(rows))
+        return logits.masked_fill(~attended.view(*logits.shape), -torch.inf).softmax(1)

@@ -10,10 +10,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from honeyguide.nn.edge_maps import mean_of_mapped_edges
 from honeyguide.nn.masked import MaskedBatchNorm
 from honeyguide.nn.point_clouds import Cloud, Neighbours
 
-ROWS_AT_A_TIME = 256  # outside of training: the edges of so many objects stay in a processor's cache
+ROWS_AT_A_TIME = 64  # on a CPU, for each thread: the edges of so many objects stay in a cache
 
 
 class EdgeConvolution(nn.Module):
@@ -49,19 +50,24 @@ class EdgeConvolution(nn.Module):
         weight = torch.cat([of_object - of_difference, of_difference])
         if self.training:
             own, theirs = functional.linear(features, weight).chunk(2, dim=1)
-            mean = neighbours.mean(self._trained(neighbours.edges(own, theirs), neighbours.edges_present()))
+            mean = self._trained(own, theirs, neighbours)
             straight = self.shortcut_norm(self.shortcut(features), cloud.present)
         else:
             mean = self._mean_of_edges(features, weight, neighbours)
             straight = functional.linear(features, *self.shortcut_norm.folded(self.shortcut.weight))
         return torch.relu(mean.float() + straight.float())
 
-    def _trained(self, edges: Tensor, present: Tensor | None) -> Tensor:
-        """Returns what the maps make of the edges, normalised over the batch."""
-        rows = functional.relu(self.norms[0](edges, present), inplace=True)
+    def _trained(self, own: Tensor, theirs: Tensor, neighbours: Neighbours) -> Tensor:
+        """Returns the mean over the edges, normalised over the batch."""
+        if neighbours.num_full is not None and own.dtype == torch.float32 and neighbours.num_edges > 1:
+            pieces = neighbours.pieces(ROWS_AT_A_TIME * torch.get_num_threads())
+            weights = [linear.get_parameter("weight") for linear in self.others]
+            return mean_of_mapped_edges(own.contiguous(), theirs.contiguous(), pieces, weights, self._norms())
+        present = neighbours.edges_present()
+        rows = functional.relu(self.norms[0](neighbours.edges(own, theirs), present), inplace=True)
         for linear, norm in zip(self.others, self.norms[1:], strict=True):
             rows = functional.relu(norm(linear(rows), present), inplace=True)
-        return rows
+        return neighbours.mean(rows)
 
     def _mean_of_edges(self, features: Tensor, weight: Tensor, neighbours: Neighbours) -> Tensor:
         """Returns the mean over the edges; the maps have the normalisations, which are fixed, in their weights."""
@@ -71,17 +77,18 @@ class EdgeConvolution(nn.Module):
         maps = [
             self._folded(number, linear.get_parameter("weight")) for number, linear in enumerate(self.others, start=1)
         ]
-        step = len(own) if neighbours.num_full is None else ROWS_AT_A_TIME
+        size = len(own) if neighbours.num_full is None else ROWS_AT_A_TIME * torch.get_num_threads()
+        pieces = neighbours.pieces(max(size, 1))
         means = []
-        for low in range(0, max(len(own), 1), max(step, 1)):
-            part = neighbours.rows(low, low + step)
-            rows = functional.relu(part.edges(own[low : low + step], theirs), inplace=True)
+        for piece, own_of_piece in zip(pieces, torch.split(own, list(map(len, pieces))), strict=True):
+            rows = functional.relu(piece.edges(own_of_piece, theirs), inplace=True)
             for map_weight, map_offset in maps:
                 rows = functional.relu(functional.linear(rows, map_weight, map_offset), inplace=True)
-            means.append(part.mean(rows))
+            means.append(piece.mean(rows))
         return torch.cat(means)
 
+    def _norms(self) -> list[MaskedBatchNorm]:
+        return [norm for norm in self.norms if isinstance(norm, MaskedBatchNorm)]
+
     def _folded(self, number: int, weight: Tensor) -> tuple[Tensor, Tensor]:
-        norm = self.norms[number]
-        assert isinstance(norm, MaskedBatchNorm), "as it was made"
-        return norm.folded(weight)
+        return self._norms()[number].folded(weight)

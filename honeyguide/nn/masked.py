@@ -65,7 +65,13 @@ class MaskedBatchNorm(nn.BatchNorm1d):
 
     @torch.no_grad()
     def follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Moves the running statistics to those of a batch, as torch does: with the unbiased variance."""
+        """Moves the running statistics to those of a batch, as torch does: with the unbiased variance.
+
+        Args:
+            mean: Means of the batch.
+            variance: Biased variances.
+            count: Rows of the batch; with less than two, nothing is moved.
+        """
         assert self.running_mean is not None, "running statistics are tracked"
         assert self.running_var is not None, "running statistics are tracked"
         share = (self.momentum or 0.0) * (count > 1)

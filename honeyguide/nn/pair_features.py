@@ -111,7 +111,9 @@ class PairEmbedding(nn.Module):
         for number, (linear, norm) in enumerate(self._steps()):
             values = norm(linear(values), present)
             values = values if number == last else functional.gelu(values)
-        return values
+        # once, and not again in each block that reads them
+        kind = values.device.type
+        return values.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else values
 
     def _in_pieces(self, values: Tensor) -> Tensor:
         layers = []
@@ -132,7 +134,8 @@ class PairEmbedding(nn.Module):
         scale, shift = _scale_and_shift(self.norm)
         folded = []
         for linear, norm in self._steps():
-            bias = linear.weight @ shift if linear.bias is None else linear.weight @ shift + linear.bias
+            bias = (linear.weight * shift).sum(1)  # in full precision: what is folded is rounded but once
+            bias = bias if linear.bias is None else bias + linear.bias
             factor, offset = _scale_and_shift(norm)
             folded.append((factor[:, None] * linear.weight * scale, factor * bias + offset))
             scale, shift = torch.ones_like(factor), torch.zeros_like(factor)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -44,11 +42,11 @@ class PairIndex:
         num_pairs = count * (count + 1) // 2
         self._pairs_before = torch.cumsum(num_pairs, 0) - num_pairs
         objects = torch.arange(sum(self._lengths))
-        self._slot = objects - torch.repeat_interleave(self._objects_before, count)
-        in_row = self._slot + 1
+        slot = objects - torch.repeat_interleave(self._objects_before, count)
+        in_row = slot + 1
         self.first = torch.repeat_interleave(objects, in_row)
         start = torch.cumsum(in_row, 0) - in_row
-        self.second = torch.arange(len(self.first)) - (start - objects + self._slot).index_select(0, self.first)
+        self.second = torch.arange(len(self.first)) - (start - objects + slot).index_select(0, self.first)
 
     def groups(self) -> list[tuple[int, int]]:
         """Returns the first and the last jet (exclusive) of groups of about the same length, that fit a cache."""
@@ -67,25 +65,25 @@ class PairIndex:
         """Returns which slots of a group have an object."""
         return torch.arange(self.size(low)) < self._count[low:high, None]
 
+    def num_objects(self, low: int, high: int) -> int:
+        """Returns the objects of a group."""
+        return sum(self._lengths[low:high])
+
+    def num_pairs(self, low: int, high: int) -> int:
+        """Returns the pairs of a group."""
+        return sum(length * (length + 1) // 2 for length in self._lengths[low:high])
+
     def objects(self, low: int, high: int) -> Int[Tensor, "jet object"]:
-        """Returns the number of the object in each slot of a group; that of any where there is none."""
-        number = self._objects_before[low:high, None] + torch.arange(self.size(low))
-        return number.clamp(max=max(len(self._slot) - 1, 0))
-
-    @cached_property
-    def _pair_edges(self) -> list[int]:
-        return [*self._pairs_before.tolist(), len(self.first)]
-
-    def pairs(self, low: int, high: int) -> slice:
-        """Returns which pairs are those of a group."""
-        return slice(self._pair_edges[low], self._pair_edges[high])
+        """Returns which object of a group is in each slot of it; any where there is none."""
+        before = self._objects_before[low:high, None] - self._objects_before[low]
+        return (before + torch.arange(self.size(low))).clamp(max=max(self.num_objects(low, high) - 1, 0))
 
     def places(self, low: int, high: int) -> tuple[Int[Tensor, "jet row column"], Int[Tensor, " pair"]]:
         """Returns which pair of a group stands at each place of its matrices, and the flat place of each pair."""
-        own, size = self.pairs(low, high), self.size(low)
-        number = self._pairs_before[low:high, None, None] - own.start + triangle(size, self._count.device)
-        jets = torch.arange(high - low)
-        length = self._count[low:high]
-        jet = torch.repeat_interleave(jets, length * (length + 1) // 2)
-        lower = (jet * size + self._slot[self.first[own]]) * size + self._slot[self.second[own]]
-        return number.clamp(max=max(own.stop - own.start - 1, 0)), lower
+        size, number, length = self.size(low), self.num_pairs(low, high), self._count[low:high]
+        before = self._pairs_before[low:high, None, None] - self._pairs_before[low]
+        places = before + triangle(size, length.device)
+        rows, columns = torch.tril_indices(size, size)
+        real = rows < length[:, None]
+        flat = torch.arange(high - low)[:, None] * size**2 + rows * size + columns
+        return places.clamp(max=max(number - 1, 0)), flat[real]

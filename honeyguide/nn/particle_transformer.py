@@ -235,17 +235,19 @@ class ParticleTransformer(nn.Module):
         with torch.no_grad():
             particles = kinematics(torch.cat([four_momenta(item) for item in sets], dim=1)[mask])
             features = pair_features(particles.index_select(1, index.first), particles.index_select(1, index.second))
-        pairs = self.pair_embedding(features)
-        for low, high in index.groups():
+        groups = index.groups()
+        # cut at once: the gradients of all groups are then put together at once, too
+        pairs = torch.split(self.pair_embedding(features), [index.num_pairs(*group) for group in groups])
+        parts = torch.split(rows, [index.num_objects(*group) for group in groups])
+        for (low, high), own_pairs, own_rows in zip(groups, pairs, parts, strict=True):
             present = index.present(low, high)
-            if not present.any():  # nothing to index
+            if not len(own_rows):  # nothing to index
                 nothing = rows.new_full((high - low, 1, 1, 1), NOTHING)
                 yield _Group(rows.new_zeros(*present.shape, rows.shape[1]), present, nothing)
                 continue
-            values = rows.index_select(0, index.objects(low, high).flatten()).view(*present.shape, -1)
+            values = own_rows.index_select(0, index.objects(low, high).flatten()).view(*present.shape, -1)
             places, lower = index.places(low, high)
-            own = pairs[index.pairs(low, high)].t().contiguous()
-            bias = symmetric_matrix(own, places, lower).transpose(0, 1)
+            bias = symmetric_matrix(own_pairs.t().contiguous(), places, lower).transpose(0, 1)
             yield _Group(values, present, bias.masked_fill(~present[:, None, None], NOTHING))
 
     def _rows(self, sets: Sequence[Objects], mask: Tensor) -> Float[Tensor, "row width"]:

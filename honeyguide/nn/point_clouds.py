@@ -63,38 +63,63 @@ class Neighbours:
         num_full = None if self.num_full is None else min(max(self.num_full - low, 0), len(index))
         return Neighbours(index, self.present[low:high], num_full)
 
+    def pieces(self, size: int) -> list[Neighbours]:
+        """Returns the neighbours of ``size`` rows at a time."""
+        return [self.rows(low, low + size) for low in range(0, max(len(self), 1), size)]
+
+    @property
+    def num_edges(self) -> int:
+        """Edges, where it is known which there are."""
+        return self._num_full * self.index.shape[1] + len(self._further()[0])
+
     def edges(self, own: Float[Tensor, "row width"], theirs: Float[Tensor, "other width"]) -> Tensor:
         """Returns own(x) + theirs(y) of every edge from x to y, (edge, width), those of the same x side by side."""
-        num_full = len(self) if self.num_full is None else self.num_full
-        full = theirs[self.index[:num_full]].add_(own[:num_full].unsqueeze(1)).flatten(0, 1)
-        if num_full == len(self):
+        full = theirs[self.index[: self._num_full]].add_(own[: self._num_full].unsqueeze(1)).flatten(0, 1)
+        if self._num_full == len(self):
             return full
-        row, place = self._further(num_full)
+        row, place = self._further()
         return torch.cat([full, theirs[self.index[row, place]].add_(own[row])])
 
     def edges_present(self) -> Tensor | None:
         """Returns which of the edges there are, (edge,); None for all."""
         return self.present.flatten() if self.num_full is None else None
 
+    def others(self) -> Tensor:
+        """Returns the row y of every edge from x to y, (edge,)."""
+        full = self.index[: self._num_full].flatten()
+        return full if self._num_full == len(self) else torch.cat([full, self.index[self._further()]])
+
+    def sum(self, edges: Float[Tensor, "edge width"]) -> Float[Tensor, "row width"]:
+        """Returns the sum over the edges of each row."""
+        num_edges = self._num_full * self.index.shape[1]
+        full = edges[:num_edges].view(self._num_full, self.index.shape[1], edges.shape[1])
+        if self.num_full is None:
+            full = full.masked_fill(~self.present.unsqueeze(2), 0)
+        total = full.sum(1)
+        if self._num_full == len(self):
+            return total
+        row, _ = self._further()
+        further = edges.new_zeros(len(self) - self._num_full, edges.shape[1])
+        return torch.cat([total, further.index_add(0, row - self._num_full, edges[num_edges:])])
+
     def mean(self, edges: Float[Tensor, "edge width"]) -> Float[Tensor, "row width"]:
         """Returns the mean over the edges of each row; 0 for a row without any."""
-        num_full = len(self) if self.num_full is None else self.num_full
-        width, num_edges = self.index.shape[1], num_full * self.index.shape[1]
-        full = edges[:num_edges].view(num_full, width, edges.shape[1])
-        if self.num_full is None:
-            total = full.masked_fill(~self.present.unsqueeze(2), 0).sum(1)
-            return total / _at_least_1(self.present.sum(1))
-        mean = full.mean(1)
-        if num_full == len(self):
-            return mean
-        row, _ = self._further(num_full)
-        total = edges.new_zeros(len(self) - num_full, edges.shape[1]).index_add(0, row - num_full, edges[num_edges:])
-        return torch.cat([mean, total / _at_least_1(self.present[num_full:].sum(1))])
+        return self.sum(edges) / _at_least_1(self.present.sum(1))
 
-    def _further(self, num_full: int) -> tuple[Tensor, Tensor]:
+    def mean_backward(self, gradient: Float[Tensor, "row width"]) -> Float[Tensor, "edge width"]:
+        """Returns the gradient of the edges of that of their means."""
+        share = gradient / _at_least_1(self.present.sum(1))
+        full = share[: self._num_full].repeat_interleave(self.index.shape[1], 0)
+        return full if self._num_full == len(self) else torch.cat([full, share[self._further()[0]]])
+
+    @property
+    def _num_full(self) -> int:
+        return len(self) if self.num_full is None else self.num_full
+
+    def _further(self) -> tuple[Tensor, Tensor]:
         """Returns row and place of the edges of the rows that lack some."""
-        row, place = self.present[num_full:].nonzero(as_tuple=True)
-        return row + num_full, place
+        row, place = self.present[self._num_full :].nonzero(as_tuple=True)
+        return row + self._num_full, place
 
 
 class PaddedCloud:

@@ -19,13 +19,14 @@ class RegressionHead(nn.Module):
     Args:
         num_inputs: Width of the vector of a row.
         quantiles: Name of each target to its quantiles, in rising order.
+        bias: Whether the map has a bias.
     """
 
-    def __init__(self, num_inputs: int, quantiles: Mapping[str, tuple[float, ...]]) -> None:
+    def __init__(self, num_inputs: int, quantiles: Mapping[str, tuple[float, ...]], *, bias: bool = True) -> None:
         super().__init__()
         self.quantiles = dict(quantiles)
         self._sizes = [1 + len(levels) for levels in self.quantiles.values()]
-        self.linear = nn.Linear(num_inputs, sum(self._sizes))
+        self.linear = nn.Linear(num_inputs, sum(self._sizes), bias=bias)
 
     @property
     def outputs(self) -> dict[str, str]:

@@ -147,6 +147,8 @@ class TaggerConfig(Settings):
     def _possible(self) -> TaggerConfig:
         if not self.hidden and self.network not in ("particle_transformer", "deepjet_transformer"):
             raise ValueError(f"hidden: {self.network} needs a fully connected layer")
+        if not self.bias and self.network in ("deepjet", "mlp"):
+            raise ValueError(f"bias: {self.network} has no form without biases")
         if len(self.classes) == 1:
             raise ValueError("a classifier needs two or more classes")
         empty = [name for name, truths in self.classes.items() if not truths]
@@ -162,8 +164,6 @@ class TaggerConfig(Settings):
             raise ValueError("classify: false, and classes are given")
         if self.terms.get("accuracy"):
             raise ValueError("accuracy has no gradient to train on: its weight is 0")
-        if not self.bias and self.network in ("deepjet", "mlp"):
-            raise ValueError(f"bias: false is for other networks than {self.network}, which has biases")
         if not any(self.terms.values()):
             raise ValueError("every term has weight 0: there is nothing to train on")
         return self

@@ -106,7 +106,8 @@ class Tagger(Model):
 
     def inspect(self, batch: Batch) -> dict[str, Float[Tensor, "batch ..."]]:
         """Returns the latents, and what the network lets be looked at: attention weights."""
-        seen = self.network.inspect(batch) if isinstance(self.network, ParticleTransformerNetwork) else {}
+        transformers = (ParticleTransformerNetwork, DeepJetTransformer)
+        seen = self.network.inspect(batch) if isinstance(self.network, transformers) else {}
         return {**super().inspect(batch), **seen}
 
     def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -32,7 +32,8 @@ class Regression(RegressionHead):
                     nearest=nearest_name(name, names),
                     hint="preprocess.targets names the columns of a row that are predicted",
                 )
-        super().__init__(num_inputs, {name: item.quantiles for name, item in config.regression.items()})
+        quantiles = {name: item.quantiles for name, item in config.regression.items()}
+        super().__init__(num_inputs, quantiles, bias=config.bias)
         self._columns = {name: names.index(name) for name in config.regression}
         self._settings = config.regression
 

@@ -29,9 +29,13 @@ def loaded(old: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_layout_of_jetclass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = loaded(full(treename="tree"), tmp_path, monkeypatch).settings
+    selection = "(jet_pt > 500) & (np.abs(jet_eta) < 2)"
+    settings = loaded(full(treename="tree", selection=selection), tmp_path, monkeypatch).settings
     root = settings.dataset.reader.root
     assert root.tree == "tree"
+    cut = parse_expression(root.cuts["selection"], where="")
+    passed = cut.evaluate({"jet_pt": np.array([400.0, 600, 600]), "jet_eta": np.array([0.0, -1, -3])})
+    assert passed.tolist() == [False, True, False]
     assert root.columns["jet_sdmass"] == "jet_sdmass"
     assert settings.preprocess.observers[-1] == "jet_sdmass"
     assert (settings.preprocess.pt_column, settings.preprocess.eta_column) == ("jet_pt", "jet_eta")
@@ -44,7 +48,8 @@ def test_the_layout_of_jetclass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert by_name["part_logptrel"].affine == (-4.7, 0.7, (-5.0, 5.0))
     assert by_name["part_d0err"].affine == (0.0, 1.0, (0.0, 1.0))
     assert by_name["part_charge"].scaler == by_name["part_d0"].scaler == "none"
-    assert settings.model.network == "particlenet"
+    assert settings.model.network == "particle_transformer"
+    assert settings.model.embedding is None
     assert settings.model.coordinates == ("part_deta", "part_dphi")
     assert list(settings.model.classes) == LABELS
 
@@ -163,6 +168,24 @@ def test_what_has_no_counterpart_is_refused(text: str) -> None:
         Variables({"a": "b", "b": "a + 1"}, {}).expression(text)
 
 
+@pytest.mark.parametrize(
+    ("changes", "preset"),
+    [
+        ({}, "ParticleTransformer"),
+        ({"pf_vectors": {"length": 128, "vars": ["a"]}}, "ParticleNet"),
+        (
+            {"pf_vectors": {"length": 128, "vars": ["a"]}, "pf_points": {"length": 128, "vars": ["np.sort(x)"]}},
+            "DeepJet",
+        ),
+    ],
+)
+def test_the_network_is_one_that_can_read_the_inputs(changes: dict[str, Any], preset: str) -> None:
+    _, experiment, _ = translate(kin(inputs=inputs(SCALED, **changes)), "mine")
+    assert experiment["model"]["preset"] == preset
+    _, experiment, _ = translate(kin(inputs={"jet": {"length": 1, "vars": ["jet_pt"]}}), "mine")
+    assert experiment["model"]["preset"] == "MLP"
+
+
 WEIGHTS = {
     "use_precomputed_weights": False,
     "reweight_method": "flat",
@@ -179,6 +202,8 @@ def test_spectra_are_reweighted_to_that_of_the_first_class(tmp_path: Path, monke
     assert (reweighting.reference, reweighting.normalise, reweighting.outside) == ("label_QCD", "reference", "drop")
     assert (reweighting.bins.pt, reweighting.bins.eta) == ((500, 700, 1000), (-2, 0, 2))
     assert not reweighting.bins.absolute_eta
+    _, kept, _ = translate(full(weights=WEIGHTS | {"reweight_discard_under_overflow": False}), "x")
+    assert kept["preprocess"]["reweighting"]["outside"] == "clip"
 
 
 def test_other_weights_and_labels_become_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +218,7 @@ def test_other_weights_and_labels_become_columns(tmp_path: Path, monkeypatch: py
     assert experiment["training"] == {"event_weights": "physics"}
     assert columns["mass"] == "log(jet_genmass)"
     assert experiment["preprocess"]["targets"] == [{"name": "mass", "scaler": "none"}]
+    assert (experiment["model"]["classify"], experiment["model"]["regression"]) == (False, {"mass": {}})
     assert experiment["preprocess"]["event_features"][0]["name"] == "jet_pt"
     assert any(note.startswith("labels: mass") for note in notes)
 

@@ -7,7 +7,7 @@ import pytest
 import vector
 
 from honeyguide.data.particle_table import PARTICLE_FEATURES
-from honeyguide.data.particles import below_momentum, jet_kinematics, momentum_features, wrap_angle
+from honeyguide.data.particles import azimuth, below_momentum, jet_kinematics, momentum_features, wrap_angle
 from honeyguide.preprocess.settings import SetSettings
 
 WEAVER = {
@@ -77,6 +77,8 @@ def test_a_jet_at_eta_0_has_a_positive_sign():
 def test_angles_are_in_the_half_open_range():
     angles = wrap_angle(np.array([np.pi, -np.pi, 3 * np.pi, 0.0, -7.0]))
     np.testing.assert_allclose(angles, [np.pi, np.pi, np.pi, 0.0, 2 * np.pi - 7], atol=1e-12)
+    backwards = np.array([[-1.0, 0.0, 0, 1], [-1.0, -0.0, 0, 1], [-1.0, -1e-300, 0, 1]])
+    assert azimuth(backwards).tolist() == [np.pi] * 3
 
 
 @pytest.mark.parametrize(

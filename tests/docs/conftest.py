@@ -49,7 +49,15 @@ def line_of(found: list, part: str) -> str:
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder with the YAML files of README, tutorial and study, as working directory."""
-    for page in ("README.md", "docs/tutorial.md", "docs/tagging-tutorial.md", "docs/enrichment.md", EXPLAIN):
+    pages = (
+        "README.md",
+        "docs/tutorial.md",
+        "docs/tagging-tutorial.md",
+        "docs/enrichment.md",
+        "docs/training.md",
+        EXPLAIN,
+    )
+    for page in pages:
         for block in blocks(text_of(page)):
             if block.file.endswith(".yaml"):
                 (tmp_path / block.file).write_text(block.text)

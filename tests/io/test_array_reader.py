@@ -157,6 +157,17 @@ def test_given_columns_stand_for_sums_and_cuts_and_bad_values_are_counted(tmp_pa
         convert(write_npz(tmp_path / "b.npz", arrays), reader | {"tolerance": 0.0})
 
 
+def test_cuts_know_the_sum_and_rows_of_an_event_have_its_number(tmp_path):
+    arrays = particles(60, 5, seed=12) | {"event": np.repeat(np.arange(20), 3)}
+    reader = ARRAYS | {"cuts": {"pt": "sum.pt > 60"}, "group": "event"}
+    block, counts = convert(write_npz(tmp_path / "a.npz", arrays), reader)
+    total = np.where(arrays["mask"] != 0, arrays["vectors"], 0).sum(2)
+    kept = np.hypot(total[:, 0], total[:, 1]) > 60
+    assert 0 < kept.sum() < 60
+    assert counts.rejected == {"cut: pt": int((~kept).sum())}
+    np.testing.assert_array_equal(block.events["group"], arrays["event"][kept])
+
+
 def test_nan_energy_without_mask_is_no_padding(tmp_path):
     arrays = particles(20, 4, seed=7)
     arrays["vectors"][2, 3, 1] = np.nan

@@ -131,7 +131,7 @@ def test_inputs_without_truths_are_an_error():
         ({"classes": {"b": ["b", "c"], "c": ["c"]}}, "in more than one class, or twice in one: c"),
         ({"terms": {"accuracy": 1.0}}, "no gradient to train on"),
         ({"terms": {"cross_entropy": 0.0}}, "nothing to train on"),
-        ({"terms": {"kl": 0.1}}, "no term kl: allowed are cross_entropy, accuracy, regression, quantile, l1, l2"),
+        ({"terms": {"kl": 0.1}}, "no term kl: allowed are cross_entropy, accuracy, l1, l2, regression, quantile"),
         ({"preset": "DeepJte"}, "'DeepJetHLT'"),
         ({"hidden": []}, "needs a fully connected layer"),
         ({"preset": "MLP", "bias": False}, "no form without biases"),

@@ -135,6 +135,26 @@ def test_pooling_weighs_by_the_softmax_over_all_sets() -> None:
         torch.testing.assert_close(seen["pooled"][row], expected)
 
 
+def test_maps_of_attention_are_shares_of_the_objects_that_there_are() -> None:
+    model, batch = build(deepjet_transformer=SMALL).eval(), make_batch()
+    mask = torch.cat([item.mask for item in batch.sets.values()], 1)
+    maps = model.inspect(batch)
+    for number in range(2):
+        weights = maps[f"attention/{number}"]
+        assert weights.shape == (len(batch), 2, mask.shape[1], mask.shape[1])
+        torch.testing.assert_close(weights.sum(3), mask[:, None].expand(-1, 2, -1).float())
+        assert not weights.masked_select(~mask[:, None, None]).any()
+    torch.testing.assert_close(maps["pooling"].sum(1), mask.any(1).float())
+    assert not maps["pooling"][~mask].any()
+    block, rows = model.network.blocks[0], model.network._embedded(batch)
+    _, _, value = block._heads(block.layer(rows[0]), rows[1])
+    read = rows[1].table((maps["attention/0"] @ value).transpose(1, 2).flatten(2))
+    straight = block.layer(rows[0])
+    values = block.norm(straight + block.from_heads(read))
+    expected = block.last_norm(values + block.second(block.first(values).relu()))
+    torch.testing.assert_close(block(*rows), expected)
+
+
 def test_without_biases_it_has_none() -> None:
     model, batch = build(deepjet_transformer=SMALL, bias=False).eval(), make_batch()
     assert not [name for name, _ in model.named_parameters() if name.endswith("bias")]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import models
-from benchmarks.literal.particle_net import LiteralParticleNet
+from benchmarks.literal.particle_net import LiteralParticleNet, literal_name
 from honeyguide.data.batch import Batch, Objects
 from honeyguide.data.input_spec import Column, InputSpec, ObjectSet
 from honeyguide.errors import ModelError
@@ -197,23 +197,8 @@ def literal_of(model: Model, size: str) -> LiteralParticleNet:
     literal = LiteralParticleNet(
         NUM_FEATURES, 2, edge_layers=widths["edges"], num_neighbours=widths["k"], hidden=widths["hidden"]
     )
-    shapes = {name: value.shape for name, value in literal.state_dict().items()}
-    state = {to_literal(name): value for name, value in to_weaver(model.state_dict()).items()}
-    literal.load_state_dict({name: value.reshape(shapes[name]) for name, value in state.items()})
+    literal.load_weaver(to_weaver(model.state_dict()))
     return literal
-
-
-def to_literal(name: str) -> str:
-    first, *parts = name.split(".")
-    if first == "edge_convs":
-        block, layer, *rest = parts
-        if layer in ("convs", "bns"):
-            rest[0] = str(3 * int(rest[0]) + (layer == "bns"))
-        layer = {"convs": "maps", "bns": "maps", "sc": "shortcut.0", "sc_bn": "shortcut.1"}[layer]
-        return ".".join(["blocks", block, layer, *rest])
-    if first == "fc":
-        return ".".join(["head", "0" if parts[0] == "0" else "3", parts[-1]])
-    return ".".join(["norm", *parts])
 
 
 @pytest.mark.parametrize("training", [False, True])
@@ -234,13 +219,16 @@ def test_layers_are_the_literal_ones(size: str, training: bool) -> None:
     (found * direction).sum().backward()
     own = {name: value.grad for name, value in model.named_parameters()}
     gradients = to_weaver({name: own.get(name, value) for name, value in model.state_dict().items()})
-    by_name = {to_literal(name): gradient for name, gradient in gradients.items()}
+    by_name = {literal_name(name): gradient for name, gradient in gradients.items()}
     for name, value in literal.named_parameters():
         torch.testing.assert_close(by_name[name].reshape(value.shape), value.grad, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("bias", [False, True])
 @pytest.mark.parametrize("training", [False, True])
-def test_padded_table_gives_what_the_packed_one_gives(training: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_padded_table_gives_what_the_packed_one_gives(
+    training: bool, bias: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The former is that of GPUs and of what is compiled; also for few, one or no particles."""
     features, mask = make_jets()
     mask = mask & (torch.arange(mask.shape[1]) < torch.tensor([3, 40, 1, 0]).unsqueeze(1))
@@ -248,10 +236,10 @@ def test_padded_table_gives_what_the_packed_one_gives(training: bool, monkeypatc
     results = []
     for make in (particle_net.make_cloud, PaddedCloud):
         monkeypatch.setattr(particle_net, "make_cloud", make)
-        model = build("ParticleNetLite", fusion=True, dropout=0.0).train(training)
+        model = build("ParticleNetLite", fusion=True, dropout=0.0, bias=bias).train(training)
         found = logits(model, batch)
         found.sum().backward()
-        results.append([found, *(parameter.grad for parameter in model.parameters())])
+        results.append([found, *(parameter.grad for parameter in model.parameters()), *model.buffers()])
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-5)
 
@@ -289,6 +277,7 @@ def test_in_bfloat16_neighbours_are_looked_for_in_full_precision() -> None:
 # a process of its own, without the tests' checks of shapes, which can't be compiled
 COMPILED = """
 import torch
+from tests.nn import test_deepjet_transformer as other
 from tests.nn.test_particle_net import build, logits, make_batch, make_jets
 features, mask = make_jets()
 mask[0, 3:], mask[1, 1:] = False, False
@@ -298,11 +287,14 @@ for training in (False, True):
     compiled = torch.compile(lambda batch: logits(model, batch), backend="eager", fullgraph=True)
     expected = logits(model, batch)
     torch.testing.assert_close(compiled(batch), expected, rtol=1e-3, atol=1e-4)
+    model = other.build(dropout=0.0, deepjet_transformer=other.SMALL).train(training)
+    compiled = torch.compile(model.latent, backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(other.make_batch()), model.latent(other.make_batch()), rtol=1e-3, atol=1e-4)
 print("compiled")
 """
 
 
-def test_it_compiles_as_one_graph() -> None:
+def test_it_compiles_as_one_graph_and_so_does_deepjet_transformer() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", COMPILED]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
