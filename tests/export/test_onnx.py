@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -140,3 +142,15 @@ def test_what_has_no_classes_is_not_exported(tmp_path: Path) -> None:
     write_description(model, tmp_path)
     with pytest.raises(ModelError, match="no classes"):
         export_tagger(tmp_path, tmp_path, tmp_path, build_model=build, settings=SETTINGS, about={})
+
+
+def test_the_snippet_of_the_page_runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ROOT / "docs" / "export-and-explain.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(folder)
+    (folder / "exported").symlink_to(folder / "deepjet")
+    found: dict[str, Any] = {}
+    exec(compile(snippet, "export-and-explain.md", "exec"), found)
+    assert found["probabilities"].shape == (4, 3)
+    np.testing.assert_allclose(found["probabilities"].sum(1), 1, rtol=1e-6)
+    assert set(found["best"]) <= {"b", "c", "light"}
