@@ -111,9 +111,11 @@ class PairEmbedding(nn.Module):
         for number, (linear, norm) in enumerate(self._steps()):
             values = norm(linear(values), present)
             values = values if number == last else functional.gelu(values)
-        # once, and not again in each block that reads them
         kind = values.device.type
-        return values.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else values
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            # once, and not again in each block that reads them
+            return values.to(torch.get_autocast_dtype(kind))
+        return values
 
     def _in_pieces(self, values: Tensor) -> Tensor:
         layers = []

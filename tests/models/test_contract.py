@@ -14,6 +14,7 @@ import torch
 import models
 from honeyguide.data.batch import Batch, Objects
 from honeyguide.data.input_spec import Column, InputSpec, ObjectSet
+from honeyguide.nn.cost import cost
 from honeyguide.nn.model import Model, weighted_sum
 from honeyguide.training.weights import load_model, save_weights, write_description
 from models.vae.presets import Preset
@@ -303,6 +304,14 @@ def test_scores_and_latents_do_not_see_the_truth(family, variant, level):
     truth = None if batch.truth is None else batch.truth.flip(0)
     other = replace(batch, generator=1 - batch.generator, label=1 - batch.label, weight=3 * batch.weight, truth=truth)
     assert torch.equal(results(model, other), results(model, batch))
+
+
+@for_all_cases
+def test_what_it_costs_is_known(family, variant, level):
+    model = make_model(family, variant, level)
+    found = cost(model)
+    assert found.parameters == sum(parameter.numel() for parameter in model.parameters())
+    assert found.flops > 0
 
 
 @for_all_cases
