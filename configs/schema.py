@@ -10,6 +10,7 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 import models
 from honeyguide.data.sample import SampleInfo
 from honeyguide.diagnostics.settings import DiagnosticsSettings
+from honeyguide.evaluation.attention_settings import AttentionSettings
 from honeyguide.evaluation.enrichment_settings import EnrichmentSettings
 from honeyguide.evaluation.importance_settings import ImportanceSettings
 from honeyguide.evaluation.regression_settings import RegressionEvaluationSettings
@@ -131,6 +132,8 @@ class ExperimentSettings(Settings):
     """The page about a training."""
     importance: ImportanceSettings = ImportanceSettings()
     """The permutation importance of the features of taggers."""
+    attention: AttentionSettings = AttentionSettings()
+    """The attention maps of transformers."""
     export: ExportSettings = ExportSettings()
     """The export of trained taggers."""
     enrichment: EnrichmentSettings = EnrichmentSettings()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,3 +43,22 @@ def read_some_rows(files: Mapping[str, Path], number: int, *, seed: int = 0) -> 
 def as_batch(rows: ModelInputs, *, device: torch.device | str = "cpu") -> Batch:
     """Returns rows as one batch."""
     return next(BatchStream([rows], batch_size=len(rows), device=device).batches())
+
+
+def read_rows_by_id(files: Mapping[str, Path], event_ids: Sequence[int]) -> ModelInputs:
+    """Returns the rows with the given ids, in the order of the files.
+
+    Raises:
+        DataError: There is no row with one of the ids.
+        StoreError: A file is missing or damaged.
+    """
+    parts = []
+    for path in files.values():
+        source = ModelInputs.open(path)
+        rows = np.flatnonzero(np.isin(source.event_id, event_ids))
+        parts.append({name: array[rows] for name, array in source.arrays().items()})
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+    missing = sorted(set(event_ids) - {int(number) for number in found.get("event_id", ())})
+    if missing:
+        raise DataError("there are no test rows with these ids", got=", ".join(map(str, missing)))
+    return ModelInputs.from_arrays(found)

@@ -46,7 +46,7 @@ DEPENDS = {
     "diagnostics": {"DiagnosticsTask"},
     "enrichment": {"EnrichmentStudyTask"},
 }
-OF_TAGGERS = ("tagging.", "regression.", "export.", "importance.")  # sections
+OF_TAGGERS = ("tagging.", "regression.", "export.", "importance.", "attention.")  # sections
 FROM_DATASET = set(TASKS) - {"GenerateEventsTask"}
 
 # overrides for the fields that no simple change of their value makes valid

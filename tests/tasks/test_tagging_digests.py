@@ -10,10 +10,12 @@ import pytest
 
 from configs.load import load_experiment
 from honeyguide.errors import ConfigError
+from honeyguide.evaluation.attention_settings import AttentionSettings
 from honeyguide.evaluation.importance_settings import ImportanceSettings
 from honeyguide.evaluation.regression_settings import RegressionEvaluationSettings
 from honeyguide.evaluation.tagging_settings import TaggingSettings
 from honeyguide.export.settings import ExportSettings
+from tasks.attention import AttentionTask
 from tasks.base import HoneyguideTask
 from tasks.export import ExportTask
 from tasks.importance import FeatureImportanceTask
@@ -29,7 +31,7 @@ TASKS: dict[str, type[HoneyguideTask]] = {
     task.__name__: task
     for task in (
         TrainingTask, InferenceTask, ROCCurveTask, WorkingPointTask, ExportTask, ModelSummaryTask,
-        FeatureImportanceTask, CompareTaggersTask,
+        FeatureImportanceTask, CompareTaggersTask, AttentionTask,
     )
 }  # fmt: skip
 EVALUATE = {"ROCCurveTask", "WorkingPointTask", "CompareTaggersTask"}
@@ -41,6 +43,19 @@ OWN = {
         "FeatureImportanceTask",
         ImportanceSettings,
         {"rows": "77", "repeats": "3", "seed": "7", "weights": "last", "shown": "7"},
+    ),
+    "attention": (
+        "AttentionTask",
+        AttentionSettings,
+        {
+            "jets_per_class": "2",
+            "event_ids": "[7]",
+            "mean_jets": "7",
+            "objects": "7",
+            "lines": "7",
+            "seed": "7",
+            "weights": "last",
+        },
     ),
     "export": ("ExportTask", ExportSettings, {"weights": "last", "tolerance": "0.001", "parity_rows": "7"}),
 }
