@@ -15,6 +15,7 @@ from honeyguide.data.streams import BatchStream, Epoch, Tensors
 
 STEP = 8  # numbers of slots are multiples of this: few shapes, and ones that a GPU likes
 _LENGTHS = "lengths"
+_ROWS = 65536  # that are looked at together
 
 
 class BucketStream(BatchStream):
@@ -71,8 +72,13 @@ def needed_slots(tensors: Mapping[str, Tensor]) -> Int[Tensor, "row set"]:
     masks = _masks(tensors)
     if not masks:
         return torch.zeros(len(tensors["event_id"]), 0, dtype=torch.int16)
-    last = [mask * torch.arange(1, mask.shape[1] + 1, dtype=torch.int16, device=mask.device) for mask in masks.values()]
-    return torch.stack([slots.amax(1) for slots in last], dim=1)
+    return torch.stack([_last_slots(mask) for mask in masks.values()], dim=1)
+
+
+def _last_slots(mask: Tensor) -> Tensor:
+    """Returns the number of slots up to the last full one of each row."""
+    number = torch.arange(1, mask.shape[1] + 1, dtype=torch.int16, device=mask.device)
+    return torch.cat([(part * number).amax(1) for part in torch.split(mask, _ROWS)])
 
 
 def trimmed(tensors: Tensors, lengths: NDArray[np.int16]) -> Tensors:

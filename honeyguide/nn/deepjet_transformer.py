@@ -135,7 +135,7 @@ class HeavyFlavourBlock(nn.Module):
         """Returns how much the first object reads of the second one; 0 where there is none."""
         query, key, _ = self._heads(self.layer(rows, cloud.present), cloud)
         logits = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
-        weights = logits.masked_fill(~attended, -torch.inf).softmax(3)
+        weights: Tensor = logits.masked_fill(~attended, -torch.inf).softmax(3)
         present = cloud.in_slots(torch.ones_like(rows[:, :1])).unsqueeze(1)
         return weights * present * present.transpose(2, 3)
 

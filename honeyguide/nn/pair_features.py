@@ -101,11 +101,12 @@ class PairEmbedding(nn.Module):
         self, features: Float[Tensor, "pair 4"], present: Bool[Tensor, " pair"] | None = None
     ) -> Float[Tensor, "pair head"]:
         """Returns the bias of each head; ``present`` tells which pairs there are, all if not given."""
-        if not self.training and may_drop_padding(features):
+        in_pieces = present is None and may_drop_padding(features)
+        if in_pieces and not self.training:
             layers = self._folded()
             return torch.cat([_chain(layers, chunk) for chunk in torch.split(features, _CHUNK)])
         values: Tensor = self.norm(features, present)
-        if present is None and len(features) > 1 and not torch.is_autocast_enabled(values.device.type):
+        if in_pieces and len(features) > 1 and not torch.is_autocast_enabled(values.device.type):
             return self._in_pieces(values)
         last = len(self.linears) - 1
         for number, (linear, norm) in enumerate(self._steps()):

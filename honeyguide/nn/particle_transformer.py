@@ -216,6 +216,11 @@ class ParticleTransformer(nn.Module):
             rows = embedding(item.features.masked_fill(empty, 0).flatten(0, 1), item.mask.flatten())
             parts.append(rows.view(*item.mask.shape, -1).masked_fill(empty, 0))
         vectors = torch.cat([four_momenta(item) for item in sets], dim=1).masked_fill(~mask.unsqueeze(-1), 0)
+        bias = self._all_pairs(vectors) if torch.compiler.is_exporting() else self._triangle(vectors, mask)
+        return _Group(torch.cat(parts, dim=1), mask, bias.masked_fill(~mask[:, None, None], NOTHING))
+
+    def _triangle(self, vectors: Tensor, mask: Tensor) -> Float[Tensor, "batch head object object"]:
+        """Returns the bias of all pairs of slots, each of which is looked at once."""
         slots = mask.shape[1]
         first, second = lower_triangle(slots, mask.device)
         with torch.no_grad():
@@ -223,9 +228,15 @@ class ParticleTransformer(nn.Module):
             features = pair_features(particles[:, :, first], particles[:, :, second])
         present = mask[:, first] & mask[:, second]
         pairs = self.pair_embedding(features.flatten(0, 1), present.flatten()).view(*present.shape, -1)
-        places, lower = triangle(slots, mask.device), first * slots + second
-        bias = symmetric_matrix(pairs.transpose(1, 2), places, lower)
-        return _Group(torch.cat(parts, dim=1), mask, bias.masked_fill(~mask[:, None, None], NOTHING))
+        return symmetric_matrix(pairs.transpose(1, 2), triangle(slots, mask.device), first * slots + second)
+
+    def _all_pairs(self, vectors: Tensor) -> Float[Tensor, "batch head object object"]:
+        """Returns the same, each pair looked at twice: what is exported has no number of slots, and no triangle."""
+        particles = kinematics(vectors)
+        features = pair_features(particles.unsqueeze(-1), particles.unsqueeze(-2))
+        batch, slots = vectors.shape[:2]
+        pairs: Tensor = self.pair_embedding(features.flatten(0, 2))
+        return pairs.view(batch, slots, slots, -1).permute(0, 3, 1, 2)
 
     def _packed(self, sets: Sequence[Objects]) -> Iterator[_Group]:
         """Returns groups of jets of about the same length, from the longest to the shortest, as they come."""

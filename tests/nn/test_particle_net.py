@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from honeyguide.nn import particle_net
 from honeyguide.nn.masked import MaskedBatchNorm
 from honeyguide.nn.model import Model
 from honeyguide.nn.point_clouds import PackedCloud, PaddedCloud
-from honeyguide.nn.weaver_particle_net import from_weaver, to_weaver
+from honeyguide.nn.weaver_particle_net import NAMES, from_weaver, to_weaver
 from tests.planted import make_spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,6 +93,15 @@ def weaver_shapes(
         shapes |= {"fusion_block.0.weight": (before, total, 1), **norm("fusion_block.1", before)}
     shapes |= {"fc.0.0.weight": (hidden, before), "fc.0.0.bias": (hidden,)}
     return shapes | {"fc.1.weight": (2, hidden), "fc.1.bias": (2,)}
+
+
+def test_names_are_those_of_the_table_that_the_page_shows() -> None:
+    state, page = weaver_state("ParticleNetLite", fusion=True), (ROOT / "docs/particle-networks.md").read_text()
+    patterns = [re.sub(r"<.*?>", r"\\d", re.escape(theirs).replace(r"\*", ".*")) for theirs, _ in NAMES]
+    assert all(any(re.fullmatch(pattern, name) for pattern in patterns) for name in state)
+    assert all(any(re.fullmatch(pattern, name) for name in state) for pattern in patterns)
+    for theirs, ours in NAMES:
+        assert f"| `{theirs}` | `{ours}` |" in page
 
 
 def weaver_state(size: str, *, fusion: bool) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -137,13 +138,15 @@ def test_losses_have_their_closed_forms():
 
 
 def test_quantiles_never_cross():
-    head = RegressionHead(6, {"a": (), "mass": (0.025, 0.16, 0.5)})
-    assert list(head.outputs) == ["pred_a", "pred_mass", "pred_mass_q2p5", "pred_mass_q16", "pred_mass_q50"]
+    head = RegressionHead(6, {"a": (), "mass": (0.025, 0.16, 0.5, 0.8, 0.9)})
+    names = [f"pred_mass_q{level}" for level in ("2p5", "16", "50", "80", "90")]
+    assert list(head.outputs) == ["pred_a", "pred_mass", *names]
     assert set(head.outputs.values()) == {"a", "mass"}
     torch.nn.init.normal_(head.linear.weight, std=5)
     scores = head.scores(torch.randn(500, 6))
-    assert (scores["pred_mass_q2p5"] <= scores["pred_mass_q16"]).all()
-    assert (scores["pred_mass_q16"] <= scores["pred_mass_q50"]).all()
+    for low, high in pairwise(names):
+        assert (scores[low] <= scores[high]).all()
+        assert (scores[low] < scores[high]).any()
     assert (scores["pred_mass_q2p5"] < scores["pred_mass"]).float().mean() < 0.9  # the value is free
 
 
