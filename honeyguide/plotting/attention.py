@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from honeyguide.plotting.style import colour, dashes, figure_style, header, legend_below, save, slug
@@ -74,8 +75,9 @@ def matrix_figure(attention: Floats, *, title: str = "") -> Figure:
 def plane_figure(jet: JetAttention, *, num_lines: int, title: str = "") -> Figure:
     """Returns a figure with a panel per head of the first and of the last block (rows), in the plane of eta and phi.
 
-    Markers are as large as the object's pt; lines join those that read of each other, and are as wide as the larger of
-    the two weights. The largest weights are drawn, and the widest line of a panel is always of the same width.
+    Markers are as large as the object's pt; lines join those that read of each other: those with the largest weights,
+    of the two the larger one. In each panel they are the wider and darker the larger the weight is, from the smallest
+    that is drawn to the largest.
 
     Args:
         jet: The jet.
@@ -116,6 +118,7 @@ def class_figure(means: Sequence[MeanAttention]) -> Figure:
                 label = f"{mean.truth}, {mean.num_jets:,} jets"
                 axes.plot(np.arange(len(values)), values, marker="o", markersize=3, label=label, **line)
             axes.set(yscale="log", xlim=(-0.5, len(values) - 0.5))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.set_xlabel(r"rank in $p_\mathrm{T}$ (0: the class token)")
             header(axes, f"class-attention block {block + 1}")
         panels[0].set_ylabel("mean attention weight")
@@ -130,10 +133,10 @@ def _draw_plane(axes: Axes, jet: JetAttention, weights: Floats, num_lines: int) 
     first, second = first[chosen], second[chosen]
     values = both[first, second]
     points = np.stack([jet.deta, jet.dphi], axis=1)
-    share = values / max(float(values.max(initial=0.0)), 1e-12)
+    share = (values - values.min(initial=1.0)) / max(float(np.ptp(values)) if len(values) else 0.0, 1e-12)
     lines = LineCollection(
         list(np.stack([points[first], points[second]], axis=1)),
-        linewidths=0.2 + 2.6 * share,
+        linewidths=0.3 + 2.2 * share,
         colors=[(0.2, 0.35, 0.65, 0.15 + 0.7 * float(s)) for s in share],
         zorder=1,
     )

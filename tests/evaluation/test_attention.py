@@ -37,7 +37,7 @@ def looked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Model]:
     model = saved("particle_transformer", folder)
     (folder / "out").mkdir()
     build = functools.partial(exporting.build, "particle_transformer")
-    settings = SETTINGS.model_copy(update={"event_ids": (1003, 1050)})
+    settings = SETTINGS.model_copy(update={"event_ids": (1003,)})
     look_at_attention(folder, folder / "inputs", folder / "out", build_model=build, settings=settings)
     return folder, model
 
@@ -97,8 +97,8 @@ def test_means_are_over_the_jets_that_have_both_objects() -> None:
 def test_files_have_the_chosen_jets_and_figures(looked: tuple[Path, Model]) -> None:
     out = looked[0] / "out"
     with h5py.File(out / "attention.h5") as file:
-        assert len(file["jets"]) == 5  # one of each truth, and two by their ids
-        assert {"1003", "1050"} < set(file["jets"])
+        assert len(file["jets"]) == 4  # one of each truth, and one by its id
+        assert "1003" in file["jets"]
         assert set(file["means"]) == {"b", "c", "light"}
         assert sum(int(group.attrs["num_jets"]) for group in file["means"].values()) == 60
         assert file["means/b/attention"].shape == (1, 2, 4, 4)
