@@ -31,6 +31,12 @@ NETWORKS = {
         "network": "particle_transformer", "hidden": [],
         "transformer": {"num_layers": 1, "num_class_layers": 1, "embedding": [8], "num_heads": 2, "pair_layers": [4]},
     },
+    "particle_transformer_3": {
+        "network": "particle_transformer", "hidden": [],
+        "transformer": {
+            "version": 3, "num_layers": 1, "num_class_layers": 1, "embedding": [8], "num_heads": 2, "pair_layers": [4],
+        },
+    },
 }  # fmt: skip
 SETTINGS = ExportSettings(parity_rows=70, tolerance=1e-5)
 
