@@ -370,10 +370,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, yaml.YAMLError, HoneyguideError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    for path, content in ((f"{name}_data.yaml", dataset), (f"{name}.yaml", experiment)):
+    files = {f"{name}_data.yaml": dataset, f"{name}.yaml": experiment}
+    for path in files:
         if Path(path).exists():
             sys.stderr.write(f"{path} is there already: choose another name\n")
             return 1
+    for path, content in files.items():
         Path(path).write_text(yaml.safe_dump(content, sort_keys=False, width=100), encoding="utf-8")
     sys.stdout.write("\n".join([f"written: {name}.yaml, {name}_data.yaml", *notes]) + "\n")
     return 0

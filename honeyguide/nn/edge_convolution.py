@@ -48,7 +48,7 @@ class EdgeConvolution(nn.Module):
         # A x + B (y - x) is computed for every object, not for every edge
         of_object, of_difference = self.first.weight.chunk(2, dim=1)
         weight = torch.cat([of_object - of_difference, of_difference])
-        if self.training:
+        if self.shortcut_norm.training or any(norm.training for norm in self._norms()):  # some may be frozen
             own, theirs = functional.linear(features, weight).chunk(2, dim=1)
             mean = self._trained(own, theirs, neighbours)
             straight = self.shortcut_norm(self.shortcut(features), cloud.present)
@@ -59,7 +59,8 @@ class EdgeConvolution(nn.Module):
 
     def _trained(self, own: Tensor, theirs: Tensor, neighbours: Neighbours) -> Tensor:
         """Returns the mean over the edges, normalised over the batch."""
-        if neighbours.num_full is not None and own.dtype == torch.float32 and neighbours.num_edges > 1:
+        in_pieces = neighbours.num_full is not None and own.dtype == torch.float32 and neighbours.num_edges > 1
+        if in_pieces and all(norm.training for norm in self._norms()):
             pieces = neighbours.pieces(ROWS_AT_A_TIME * torch.get_num_threads())
             weights = [linear.get_parameter("weight") for linear in self.others]
             return mean_of_mapped_edges(own.contiguous(), theirs.contiguous(), pieces, weights, self._norms())

@@ -102,11 +102,13 @@ class PairEmbedding(nn.Module):
     ) -> Float[Tensor, "pair head"]:
         """Returns the bias of each head; ``present`` tells which pairs there are, all if not given."""
         in_pieces = present is None and may_drop_padding(features)
-        if in_pieces and not self.training:
+        followed = [norm.training for _, norm in self._steps()]  # not those that are frozen
+        if in_pieces and not self.norm.training and not any(followed):
             layers = self._folded()
             return torch.cat([_chain(layers, chunk) for chunk in torch.split(features, _CHUNK)])
         values: Tensor = self.norm(features, present)
-        if in_pieces and len(features) > 1 and not torch.is_autocast_enabled(values.device.type):
+        in_pieces = in_pieces and len(features) > 1 and all(followed)
+        if in_pieces and not torch.is_autocast_enabled(values.device.type):
             return self._in_pieces(values)
         last = len(self.linears) - 1
         for number, (linear, norm) in enumerate(self._steps()):

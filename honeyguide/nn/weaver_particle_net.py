@@ -39,6 +39,7 @@ def from_weaver(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ModelError: A name is missing, or there is one more.
     """
+    state = {re.sub(r"^mod\.", "", name): tensor for name, tensor in state.items()}  # the authors' examples wrap it
     names = _names(
         maps=_counts(state, r"edge_convs\.(\d+)\.convs\.(\d+)\.weight"),
         num_hidden=len(_counts(state, r"fc\.(\d+)\.(0)\.weight")),

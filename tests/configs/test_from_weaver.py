@@ -63,7 +63,9 @@ def test_the_layout_of_top_tagging(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert settings.preprocess.observers == ("jet_pt", "jet_eta", "n_parts")
     said = capsys.readouterr().out.splitlines()
     assert [line.partition(": ")[0] for line in said] == ["written", "inputs", "treename", "model"]
+    Path("mine_data.yaml").unlink()
     assert main(["weaver.yaml", "mine"]) == 1  # nothing is written over
+    assert not Path("mine_data.yaml").exists()  # nor half of it
 
 
 def test_columns_are_what_weaver_computes() -> None:

@@ -115,3 +115,23 @@ def test_means_are_over_the_objects_of_each_event() -> None:
     for cloud in (PackedCloud(mask), PaddedCloud(mask)):
         torch.testing.assert_close(cloud.mean(cloud.table(points)), expected)
         assert torch.equal(cloud.in_slots(cloud.table(points)), points)
+
+
+@pytest.mark.parametrize("frozen", ["all", "one"])
+def test_normalisations_that_are_frozen_stay_as_they_are(frozen: str) -> None:
+    values, mask = make_objects()
+    block = EdgeConvolution(3, (4, 5), num_neighbours=2).train()
+    norms = [*block.norms, block.shortcut_norm] if frozen == "all" else [block.norms[1]]
+    for norm in norms:
+        norm.running_mean.uniform_(-1, 1)
+        norm.eval()
+    before = {name: value.clone() for name, value in block.state_dict().items()}
+    cloud = PackedCloud(mask)
+    rows = cloud.table(values)
+    trained = block(rows, rows, cloud)
+    moved = [name for name, value in block.state_dict().items() if not torch.equal(value, before[name])]
+    free = [] if frozen == "all" else [name for name in before if "running" in name and "norms.1" not in name]
+    assert moved == free
+    padded = PaddedCloud(mask)
+    values = padded.table(values)
+    torch.testing.assert_close(trained, block(values, values, padded)[cloud.slots])

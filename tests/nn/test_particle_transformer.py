@@ -172,6 +172,22 @@ def test_running_means_are_those_of_real_objects_and_pairs() -> None:
     torch.testing.assert_close(network.pair_embedding.norm.running_mean, 0.1 * torch.stack(pairs).mean(0))
 
 
+@pytest.mark.parametrize("frozen", ["all", "one"])
+def test_normalisations_of_pairs_that_are_frozen_stay_as_they_are(frozen: str) -> None:
+    torch.manual_seed(1)
+    embedding = PairEmbedding([5, 6], 2, bias=True, affine=True).train()
+    norms = [embedding.norm, *embedding.norms] if frozen == "all" else [embedding.norms[1]]
+    for norm in norms:
+        norm.eval()
+    before = {name: value.clone() for name, value in embedding.state_dict().items()}
+    pairs = torch.randn(50, 4)
+    found = embedding(pairs)
+    moved = [name for name, value in embedding.state_dict().items() if not torch.equal(value, before[name])]
+    free = [] if frozen == "all" else [name for name in before if "running" in name and "norms.1" not in name]
+    assert moved == free
+    torch.testing.assert_close(found, embedding(pairs, torch.ones(50, dtype=torch.bool)))
+
+
 @pytest.mark.parametrize("version", [1, 2, 3])
 def test_without_biases_nothing_but_matrices_is_left(version: int) -> None:
     network = small(version, bias=False, num_row_features=2, layer_scale=0.5)
