@@ -66,7 +66,7 @@ class PairEmbedding(nn.Module):
         layers: list[nn.Module] = [nn.BatchNorm1d(4)]
         for before, after in ((4, 64), (64, 64), (64, 64), (64, 8)):
             layers += [nn.Conv1d(before, after, 1), nn.BatchNorm1d(after), nn.GELU()]
-        self.embed = nn.Sequential(*layers[:-1])
+        self.embed = nn.Sequential(*layers)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """Returns the bias of each head and pair, (batch, 8, object, object)."""

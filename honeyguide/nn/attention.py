@@ -36,6 +36,7 @@ class BlockStyle:
             version: none, of version 3 0.1.
         layer_scale: Factor that each block's outputs start with (arXiv:2103.17239); None for none.
         bias: False for no bias, no factor and no additive constant anywhere.
+        pair_activation: Whether the attention bias of a pair of objects has passed GELU at last.
     """
 
     version: Literal[1, 2, 3] = 1
@@ -46,6 +47,7 @@ class BlockStyle:
     drop_path: float | None = None
     layer_scale: float | None = None
     bias: bool = True
+    pair_activation: bool = True
 
     @property
     def linear_bias(self) -> bool:

@@ -85,13 +85,17 @@ class PairEmbedding(nn.Module):
 
     Args:
         widths: Outputs of the hidden layers.
-        num_heads: Outputs of the last layer, which has no GELU.
+        num_heads: Outputs of the last layer.
         bias: Whether the convolutions have a bias.
         affine: Whether the normalisations have weights and biases.
+        activation: Whether the last layer has GELU behind it, too.
     """
 
-    def __init__(self, widths: Sequence[int], num_heads: int, *, bias: bool, affine: bool) -> None:
+    def __init__(
+        self, widths: Sequence[int], num_heads: int, *, bias: bool, affine: bool, activation: bool = True
+    ) -> None:
         super().__init__()
+        self.activation = activation
         self.norm = MaskedBatchNorm(NUM_PAIR_FEATURES, affine=affine)
         steps = list(pairwise([NUM_PAIR_FEATURES, *widths, num_heads]))
         self.linears = nn.ModuleList(nn.Linear(before, after, bias=bias) for before, after in steps)
@@ -101,6 +105,16 @@ class PairEmbedding(nn.Module):
         self, features: Float[Tensor, "pair 4"], present: Bool[Tensor, " pair"] | None = None
     ) -> Float[Tensor, "pair head"]:
         """Returns the bias of each head; ``present`` tells which pairs there are, all if not given."""
+        values = self._layers(features, present)
+        values = functional.gelu(values) if self.activation else values
+        kind = values.device.type
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            # once, and not again in each block that reads them
+            return values.to(torch.get_autocast_dtype(kind))
+        return values
+
+    def _layers(self, features: Tensor, present: Tensor | None) -> Tensor:
+        """Returns what the layers make of the features, with GELU between them."""
         in_pieces = present is None and may_drop_padding(features)
         followed = [norm.training for _, norm in self._steps()]  # not those that are frozen
         if in_pieces and not self.norm.training and not any(followed):
@@ -114,10 +128,6 @@ class PairEmbedding(nn.Module):
         for number, (linear, norm) in enumerate(self._steps()):
             values = norm(linear(values), present)
             values = values if number == last else functional.gelu(values)
-        kind = values.device.type
-        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
-            # once, and not again in each block that reads them
-            return values.to(torch.get_autocast_dtype(kind))
         return values
 
     def _in_pieces(self, values: Tensor) -> Tensor:

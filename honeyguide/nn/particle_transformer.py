@@ -112,7 +112,9 @@ class ParticleTransformer(nn.Module):
         style = replace(style or BlockStyle(), width=embedding[-1])
         self.num_outputs = style.width
         self.embeddings = nn.ModuleList(ObjectEmbedding(number, embedding, bias=style.bias) for number in num_features)
-        self.pair_embedding = PairEmbedding(pair_layers, style.num_heads, bias=style.linear_bias, affine=style.bias)
+        self.pair_embedding = PairEmbedding(
+            pair_layers, style.num_heads, bias=style.linear_bias, affine=style.bias, activation=style.pair_activation
+        )
         self.blocks = nn.ModuleList(TransformerBlock(style) for _ in range(num_layers))
         reading = replace(style, dropout=0.0)
         number = num_class_layers if style.bias else 0

@@ -29,7 +29,7 @@ class ParticleTransformerNetwork(nn.Module):
                     hint=f"preprocess.sets.{item.name}.vectors: [px, py, pz, energy], the names of its columns",
                 )
         settings = config.transformer
-        names = ("version", "num_heads", "expansion", "dropout", "drop_path", "layer_scale")
+        names = ("version", "num_heads", "expansion", "dropout", "drop_path", "layer_scale", "pair_activation")
         self.transformer = ParticleTransformer(
             [len(item.columns) for item in spec.sets],
             num_row_features=spec.num_event_features,

@@ -29,6 +29,9 @@ class TransformerSettings(Settings):
     """Widths of the layers that every object passes alone; the last one is the width of the blocks."""
     pair_layers: tuple[Size, ...] = (64, 64, 64)
     """Widths of the layers that make an attention bias of the features of each pair of objects."""
+    pair_activation: bool = True
+    """Whether the bias of a pair passes GELU at last, as published; ``false`` is what weaver-core does unless told
+    otherwise (``use_pre_activation_pair``). Weights do not say which of the two they were trained with."""
     expansion: Size = 4
     """Values of the hidden layer of a block for one of the object."""
     dropout: Share | None = None
