@@ -22,7 +22,8 @@ from honeyguide.data.batch import Batch
 from honeyguide.data.model_inputs import list_inputs
 from honeyguide.data.some_rows import as_batch, read_some_rows
 from honeyguide.errors import ModelError
-from honeyguide.export.graph import OnnxLSTM, input_tensors
+from honeyguide.export import parity
+from honeyguide.export.graph import PROBABILITIES, OnnxLSTM, input_tensors, outputs_of
 from honeyguide.export.onnx import export_tagger
 from honeyguide.export.parity import Session, check_parity
 from honeyguide.nn.model import Model
@@ -101,6 +102,29 @@ def test_a_broken_weight_is_found_and_named(exported: Exported, tmp_path: Path) 
             exported.model, exported.rows, tmp_path, settings=SETTINGS, model_file=exported.folder / "model.onnx"
         )
     assert json.loads((tmp_path / "parity.json").read_text())["largest"] > SETTINGS.tolerance, name
+
+
+def test_rows_that_rounding_decides_may_differ_by_as_much_and_others_not(folder: Path) -> None:
+    build = functools.partial(exporting.build, "particle_transformer")
+    model = load_model(folder / "particle_transformer" / "training", build)
+    rows = as_batch(read_some_rows(list_inputs(folder / "inputs", "test"), 40))
+    item = rows.sets["cpf"]
+    vectors = item.vectors.clone()
+    vectors[:20, 1] = 2 * vectors[:20, 0]  # in the same direction: their distance is nothing but rounding
+    rows = replace(rows, sets={"cpf": replace(item, vectors=vectors.masked_fill(~item.mask[..., None], 0))})
+    own = parity._own_rounding(model, rows)
+    row = int(own.argmax())
+    assert row < 20
+    assert own[row] > 100 * own[20:].max()
+    with torch.inference_mode():
+        expected = {name: value.numpy() for name, value in outputs_of(model, rows).items()}
+    allowed = {name: value.copy() for name, value in expected.items()}
+    allowed[PROBABILITIES][row, 0] += 5 * own[row]
+    found = parity._Difference(model, rows, expected, allowed, own[row])
+    assert (found.rounded.sum(), found.bad.sum(), found.worst) == (1, 0, row)
+    allowed[PROBABILITIES][30, 0] += 5 * own[row]
+    found = parity._Difference(model, rows, expected, allowed, own[row])
+    assert (found.rounded.sum(), found.bad.sum(), found.worst) == (1, 1, 30)
 
 
 def test_outputs_that_are_no_number_are_found(exported: Exported, tmp_path: Path) -> None:
