@@ -25,7 +25,7 @@ def loaded(old: dict[str, Any], folder: Path, monkeypatch: pytest.MonkeyPatch) -
     Path("weaver.yaml").write_text(yaml.safe_dump(old))
     assert main(["weaver.yaml", "mine"]) == 0
     load_experiment.cache_clear()
-    return load_experiment("mine.yaml")
+    return load_experiment(str(folder / "mine.yaml"))
 
 
 def test_the_layout_of_jetclass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
