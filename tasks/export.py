@@ -97,5 +97,4 @@ class ExportTask(OfTaggers):
                 settings=settings.export,
                 about=self.about(),
             )
-        text = f"largest difference to the trained model: {parity.largest:.2g}"
-        self.publish_message(f"{cost.line()}\n{text}\nmodel: {self.output().path}/model.onnx")
+        self.publish_message(f"{cost.line()}\n{parity.line()}\nmodel: {self.output().path}/model.onnx")

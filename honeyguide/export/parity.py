@@ -73,6 +73,14 @@ class Parity:
         """The largest difference of all; NaN where an output is."""
         return float(np.max([value for case in self.cases for value in case.largest.values()]))
 
+    def line(self) -> str:
+        """Returns one line for people: the largest difference, and what is allowed in spite of the tolerance."""
+        rounded = max(case.rounded_rows for case in self.cases)
+        text = f"largest difference to the trained model: {self.largest:.2g}"
+        if not rounded:
+            return text
+        return f"{text}; {rounded} rows differ by more than {self.tolerance:g}, as rounding of their inputs moves them"
+
 
 def check_parity(model: Model, rows: Batch, folder: Path, *, settings: ExportSettings, model_file: Path) -> Parity:
     """Returns the differences between a trained and an exported model, after writing them to ``parity.json``.
