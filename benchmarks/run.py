@@ -30,7 +30,18 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("conversion", "root_reading", "preprocessing", "rows", "training", "distributed", "inference", "startup")
+STAGES = (
+    "conversion",
+    "root_reading",
+    "preprocessing",
+    "rows",
+    "training",
+    "particle_net",
+    "particle_transformer",
+    "distributed",
+    "inference",
+    "startup",
+)
 WITHOUT_SCALE = ("startup",)
 PACKAGES = ("numpy", "numba", "h5py", "hdf5plugin", "uproot", "awkward", "torch", "law", "luigi", "polars")
 

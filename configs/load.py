@@ -39,7 +39,7 @@ class Experiment:
     @property
     def is_tagging(self) -> bool:
         """Whether the model is a classifier: it has classes, and tasks evaluate it as a tagger."""
-        return hasattr(self.settings.model, "classes")
+        return bool(getattr(self.settings.model, "classify", False))
 
 
 @functools.lru_cache(maxsize=1024)

@@ -10,9 +10,13 @@ from pydantic import Field, SerializeAsAny, field_validator, model_validator
 import models
 from honeyguide.data.sample import SampleInfo
 from honeyguide.diagnostics.settings import DiagnosticsSettings
+from honeyguide.evaluation.attention_settings import AttentionSettings
 from honeyguide.evaluation.enrichment_settings import EnrichmentSettings
+from honeyguide.evaluation.importance_settings import ImportanceSettings
+from honeyguide.evaluation.regression_settings import RegressionEvaluationSettings
 from honeyguide.evaluation.settings import HistogramSettings, RocSettings
 from honeyguide.evaluation.tagging_settings import TaggingSettings
+from honeyguide.export.settings import ExportSettings
 from honeyguide.generate.settings import DetectorSettings, GeneratorSettings
 from honeyguide.inference.settings import InferenceSettings
 from honeyguide.io.settings import ReaderSettings
@@ -93,6 +97,8 @@ class DatasetSettings(Settings):
     @model_validator(mode="after")
     def _simulated_jets_have_tracks(self) -> DatasetSettings:
         simulated = any(sample.generate is not None for sample in self.samples.values())
+        if simulated and self.reader.format == "arrays":
+            raise ValueError("'reader.format: arrays' is for files: simulated samples are read as bead_csv or root")
         if simulated and self.reader.format == "root" and self.detector.tracking is None:
             raise ValueError("'reader.format: root' reads simulated jets with tracks: set detector.tracking, e.g. {}")
         return self
@@ -118,10 +124,18 @@ class ExperimentSettings(Settings):
     """ROC curves and working points."""
     tagging: TaggingSettings = TaggingSettings()
     """Discriminators and working points of taggers."""
+    regression: RegressionEvaluationSettings = RegressionEvaluationSettings()
+    """Evaluation of predicted targets."""
     histograms: HistogramSettings = HistogramSettings()
     """Histograms of inputs."""
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
     """The page about a training."""
+    importance: ImportanceSettings = ImportanceSettings()
+    """The permutation importance of the features of taggers."""
+    attention: AttentionSettings = AttentionSettings()
+    """The attention maps of transformers."""
+    export: ExportSettings = ExportSettings()
+    """The export of trained taggers."""
     enrichment: EnrichmentSettings = EnrichmentSettings()
     """The study of variants of a training."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import hashlib
@@ -33,8 +34,20 @@ scale.install()
 ROOT = Path(__file__).resolve().parent.parent
 
 
+class _Joined(argparse.Action):
+    """Keeps everything that an option is given, where plain argparse forgets all but the last without a word."""
+
+    def __call__(self, _parser: Any, namespace: argparse.Namespace, values: Any, _option: Any = None) -> None:
+        given = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, f"{given},{values}" if given else values)
+
+
 class OverridesParameter(luigi.Parameter[tuple[str, ...]]):
-    """A tuple of ``section.key=value``, given as one string with commas between them."""
+    """A tuple of ``section.key=value``, given as one string with commas between them, or in several."""
+
+    @classmethod
+    def _parser_kwargs(cls, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {**super()._parser_kwargs(*args, **kwargs), "action": _Joined}
 
     def parse(self, x: str) -> tuple[str, ...]:
         """Returns the overrides, sorted by key."""
@@ -54,7 +67,8 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
         default="quickstart", description="name in configs/experiments, or path of a YAML file; default: quickstart"
     )
     set = OverridesParameter(
-        default=(), description="overrides 'section.key=value', with commas between them; default: none"
+        default=(),
+        description="overrides 'section.key=value', with commas between them or an option each; default: none",
     )
     dataset_version = luigi.Parameter(
         default="v1", description="your tag for the dataset, part of its output paths; default: v1"

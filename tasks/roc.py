@@ -57,6 +57,10 @@ class ROCCurveTask(TestDatasetParameters, TrainingParameters):
 
     def requires(self) -> dict[str, InferenceTask]:
         """Returns the scores of every training."""
+        if getattr(self.experiment.settings.model, "classify", True) is False:
+            raise ConfigError(
+                "a model without classes has no ROC curves", where=self.config, hint="RegressionTask evaluates it"
+            )
         requirements: dict[str, InferenceTask] = {}
         for label, task in self.trainings():
             if label in requirements:

@@ -17,6 +17,7 @@ from tasks.base import HoneyguideTask
 from tasks.launch import Nodes, run_job
 from tasks.preprocessing import PreprocessTask
 from tasks.remote import RemoteWorkflow
+from tasks.start import base_overrides, content_digest, start_file
 from tasks.training_job import TrainingJob
 
 
@@ -76,6 +77,7 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
 
         law run TrainingTask --config quickstart --epochs 20
         law run TrainingTask --config quickstart --set "training.seeds=[1,2,3],model.latent_dim=8"
+        law run TrainingTask --config quickstart --set "training.start={experiment: quickstart, freeze: [encoder]}"
 
     Outputs: ``best.safetensors`` (lowest validation loss), ``last.safetensors`` and ``initial.safetensors`` (before the
     first step), ``latent_gaussian.json`` (of an anomaly detector: where the background lies in the latent space),
@@ -88,11 +90,6 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
     run goes on from there.
     """
 
-    nodes = luigi.IntParameter(
-        default=1,
-        significant=False,
-        description="machines over which training.processes are spread; no result depends on it; default: 1",
-    )
     rendezvous = luigi.Parameter(
         default="",
         significant=False,
@@ -111,31 +108,64 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
         return self.training_name(self.branch)
 
     def workflow_requires(self) -> dict[str, Any]:
-        """Returns the model inputs."""
-        return {"inputs": PreprocessTask.req(self)}
+        """Returns the model inputs, and the trainings that these begin with, if any."""
+        seeds = dict.fromkeys(seed for seed, _ in self.training_branches)
+        bases = [base for base in map(self.base, seeds) if base is not None]
+        return {"inputs": PreprocessTask.req(self), "start": bases}
 
-    def requires(self) -> PreprocessTask:
-        """Returns the model inputs."""
-        return PreprocessTask.req(self)
+    def requires(self) -> dict[str, HoneyguideTask]:
+        """Returns the model inputs, and the training that this one begins with, if any."""
+        base = self.base(self.branch_data[0])
+        return {"inputs": PreprocessTask.req(self)} | ({} if base is None else {"start": base})
+
+    def base(self, seed: int) -> TrainingTask | None:
+        """Returns the training that the one of this seed begins with; None where it is no other experiment's."""
+        start = self.experiment.settings.training.start
+        if start is None or start.experiment is None:
+            return None
+        base: TrainingTask = TrainingTask.req(
+            self,
+            config=start.experiment,
+            set=base_overrides(start, seed),
+            dataset_version=start.dataset_version or self.dataset_version,
+            training_version=start.version,
+            branch=0,
+        )
+        return base
 
     def identity(self) -> dict[str, Any]:
-        """Returns what the training depends on: model and training settings, its seed and fold, the model inputs."""
-        identity = super().identity()
-        identity["settings"]["training"].pop("seeds", None)
+        """Returns what the training depends on.
+
+        Model and training settings, its seed and fold, the model inputs, the content of the weights that it begins
+        with.
+        """
+        identity, required = super().identity(), self.requires()
+        training = identity["settings"]["training"]
+        training.pop("seeds", None)
+        if "learning_rates" in training:  # the first that fits counts
+            training["learning_rates"] = list(training["learning_rates"].items())
+        start = self.experiment.settings.training.start
+        if start is not None:
+            weights = required["start"].digest if "start" in required else content_digest(start_file(start))
+            training["start"] = {"weights": weights, "exclude": start.exclude, "freeze": start.freeze}
         seed, fold = self.branch_data
         part = {} if fold is None else {"fold": fold}
-        return {**identity, "seed": seed, **part, "inputs": self.requires().digest}
+        return {**identity, "seed": seed, **part, "inputs": required["inputs"].digest}
 
     def job(self, folder: Path) -> TrainingJob:
         """Returns the branch's training, which writes to ``folder``."""
-        settings, (seed, fold) = self.experiment.settings, self.branch_data
+        settings, (seed, fold), inputs = self.experiment.settings, self.branch_data, self.input()
+        training = settings.training
+        if training.start is not None:
+            path = inputs["start"].folder if "start" in inputs else start_file(training.start)
+            training = training.model_copy(update={"start": training.start.at(path)})
         return TrainingJob(
-            inputs=self.input().folder,
+            inputs=inputs["inputs"].folder,
             fold=None if fold is None else (fold, settings.training.folds),
             folder=folder,
             checkpoint=self.output().checkpoint,
             model=settings.model.model_dump(mode="json"),
-            training=settings.training,
+            training=training,
             seed=seed,
             provenance=self.provenance(),
         )

@@ -32,13 +32,14 @@ def write_tagger_scores(folder: Path, *, sizes: Mapping[str, int], seed: int = 0
     """Returns the ``scores.h5`` of a sample with so many jets of each truth.
 
     Options: ``gain`` of the tagger, ``process``, ``truths`` (all names behind the codes), ``weight`` of each jet,
-    ``probabilities``.
+    ``probabilities``, ``observers`` (values of each jet by name).
     """
     names = np.repeat(list(sizes), list(sizes.values()))
     rng = np.random.default_rng(seed + 1000)
     size = len(names)
     truths = options.get("truths", ("b", "c", "light"))
     p = options.get("probabilities", planted_probabilities(names, gain=options.get("gain", 1.0), seed=seed))
+    observers = options.get("observers", {})
     spec = InputSpec(
         level="row",
         shape=(0,),
@@ -46,6 +47,7 @@ def write_tagger_scores(folder: Path, *, sizes: Mapping[str, int], seed: int = 0
         processes=(options.get("process", "ttbar"),),
         generators=("g",),
         truths=tuple(truths),
+        observers=tuple(observers),
     )
     known = {
         "event_id": np.arange(size) + (seed << 24),
@@ -58,6 +60,7 @@ def write_tagger_scores(folder: Path, *, sizes: Mapping[str, int], seed: int = 0
         "pt": np.exp(rng.uniform(np.log(20), np.log(500), size)),
         "eta": rng.uniform(-2.5, 2.5, size),
         "group": np.arange(size) // 2,
+        **{f"observers/{name}": values for name, values in observers.items()},
     }
     scores = {f"prob_{name}": p[:, i] for i, name in enumerate(CLASSES)}
     folder.mkdir(parents=True)

@@ -30,6 +30,10 @@ class Objects:
         """Returns all tensors by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
+    def map(self, function: Callable[[Tensor], Tensor]) -> Objects:
+        """Returns the set with ``function`` of each of its tensors."""
+        return Objects(**{name: function(tensor) for name, tensor in self.tensors().items()})
+
 
 @dataclass(frozen=True)
 class Batch:

@@ -39,7 +39,7 @@ Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class _Epoch:
+class Epoch:
     """What one epoch reads, in its order.
 
     Attributes:
@@ -152,12 +152,12 @@ class BatchStream:
                 positions = np.arange(len(tensors["event_id"]))
                 yield from self._split(tensors, positions, epoch=present, pool=pool, first=first)
 
-    def _in_epoch(self, number: int) -> _Epoch:
+    def _in_epoch(self, number: int) -> Epoch:
         if number != self._epoch.number:
             self._epoch = self._make_epoch(number, self._sampled(number))
         return self._epoch
 
-    def _make_epoch(self, number: int, kept: NDArray[np.bool_] | None) -> _Epoch:
+    def _make_epoch(self, number: int, kept: NDArray[np.bool_] | None) -> Epoch:
         chunks = self._chunks
         counts = chunks[:, 2] - chunks[:, 1]
         if kept is not None and len(chunks):
@@ -173,7 +173,7 @@ class BatchStream:
                 hint="set training.loss_weighting to true: it reweights by weights, with all rows",
             )
         edges = np.arange(self._num_batches + 1) * num_rows // max(self._num_batches, 1)
-        return _Epoch(number, chunks, np.cumsum(counts), edges, kept)
+        return Epoch(number, chunks, np.cumsum(counts), edges, kept)
 
     def _sampled(self, epoch: int) -> NDArray[np.bool_] | None:
         """Returns which of all rows take part in an epoch, None for all of them."""
@@ -187,7 +187,7 @@ class BatchStream:
         return np.concatenate(kept)
 
     def _split(
-        self, tensors: Tensors, positions: NDArray[np.int64], *, epoch: _Epoch, pool: int, first: int
+        self, tensors: Tensors, positions: NDArray[np.int64], *, epoch: Epoch, pool: int, first: int
     ) -> Iterator[Batch]:
         number = pool * self._batches_per_pool
         start = epoch.edges[number]
@@ -204,19 +204,24 @@ class BatchStream:
             return
         if self._seed is not None:
             positions = np.random.default_rng([self._seed, epoch.number, pool + 1]).permutation(positions)
-        index = torch.from_numpy(positions)
-        if self._device.type == "cuda":
-            index = index.pin_memory().to(self._device, non_blocking=True)  # from other memory it waits for the GPU
+        index = self._index(positions)
         for low, high in limits:
             rows = index[low:high]
             yield Batch.from_tensors({name: tensor.index_select(0, rows) for name, tensor in tensors.items()})
+
+    def _index(self, positions: NDArray[np.int64]) -> Tensor:
+        """Returns places of rows, on the device."""
+        index = torch.from_numpy(positions)
+        if self._device.type == "cuda":
+            index = index.pin_memory().to(self._device, non_blocking=True)  # from other memory it waits for the GPU
+        return index
 
     def _own(self, low: int, high: int) -> tuple[int, int]:
         """Returns the limits of this part of the rows from ``low`` to ``high``."""
         first, last = part_of(high - low, self._part)
         return (low + first, low + last) if last > first else (low, low + 1)
 
-    def _rows_of_pool(self, epoch: _Epoch, pool: int) -> NDArray[np.int64]:
+    def _rows_of_pool(self, epoch: Epoch, pool: int) -> NDArray[np.int64]:
         """Returns (source, start, stop) of every piece of the pool, shape (num_pieces, 3)."""
         number = pool * self._batches_per_pool
         low, high = epoch.edges[number], epoch.edges[min(number + self._batches_per_pool, len(self))]
@@ -227,7 +232,7 @@ class BatchStream:
         pieces[-1, 2] = end[len(end) - (epoch.ends[last] - high) - 1] + 1
         return pieces
 
-    def _rows_of_chunk(self, epoch: _Epoch, chunk: int) -> NDArray[np.int64]:
+    def _rows_of_chunk(self, epoch: Epoch, chunk: int) -> NDArray[np.int64]:
         """Returns the rows of a chunk that take part, as places in its source."""
         source, start, stop = epoch.chunks[chunk]
         if epoch.kept is None:

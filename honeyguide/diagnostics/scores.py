@@ -48,6 +48,8 @@ def section(context: Context) -> Section:
     """Returns the distributions of all scores of the test events; of a classifier, what it takes them for."""
     if context.model.classes:
         return classes.section(context)
+    if not context.model.is_detector:
+        return not_made("scores", TITLE, "this model predicts targets: RegressionTask shows how well.")
     if not context.sources.scores:
         return not_made("scores", TITLE, "there are no scores of this training.")
     events = read_events(context.sources.scores, RocSettings())

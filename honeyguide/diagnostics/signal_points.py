@@ -57,8 +57,8 @@ class Measured:
 
 def section(context: Context) -> Section:
     """Returns AUC and signal efficiencies of every signal point, and their spread by each parameter of the points."""
-    if context.model.classes:
-        return not_made("signal_points", TITLE, "this model is a classifier, whose scores look for no signal.")
+    if not context.model.is_detector:
+        return not_made("signal_points", TITLE, "this model is no anomaly detector: its scores look for no signal.")
     if not context.sources.scores:
         return not_made("signal_points", TITLE, "there are no scores of this training.")
     settings = RocSettings(scores=(SCORE,))

@@ -51,13 +51,8 @@ def delong(classes: TwoClasses, confidence_level: float) -> Estimate:
     inside [0, 1]. At A = 1 (or 0) the variance is 0 and the interval ends at alpha^(1/m), m the smaller effective
     number of events: P(all pairs are in order) <= P(m independent pairs are) = A^m.
     """
-    size = len(classes.values)
-    placements = _midrank(classes.background_group, classes.background_weight, size)[classes.signal_group]
-    counter = 1 - _midrank(classes.signal_group, classes.signal_weight, size)[classes.background_group]
-    value = float(np.clip(classes.signal_weight @ placements, 0, 1))
-    variance = _component(classes.signal_weight, placements - value)
-    variance += _component(classes.background_weight, counter - value)
-    error = float(np.sqrt(variance))
+    value, *parts = contributions(classes)
+    error = float(np.sqrt(sum(float(part @ part) for part in parts)))
     if not np.isfinite(error):
         return Estimate(value, error, 0.0, 1.0)
     if value * (1 - value) < 1e-12:
@@ -68,14 +63,28 @@ def delong(classes: TwoClasses, confidence_level: float) -> Estimate:
     return Estimate(value, error, float(expit(logit(value) - half)), float(expit(logit(value) + half)))
 
 
+def contributions(classes: TwoClasses) -> tuple[float, Floats, Floats]:
+    """Returns the AUC, and what each event adds to its error, signal first: the variance is the sum of their squares.
+
+    That of the difference of two scores' AUCs on the same events is the sum of the squares of the differences: DeLong's
+    variance with the covariance. NaN where one event carries all the weight.
+    """
+    size = len(classes.values)
+    placements = _midrank(classes.background_group, classes.background_weight, size)[classes.signal_group]
+    counter = 1 - _midrank(classes.signal_group, classes.signal_weight, size)[classes.background_group]
+    value = float(np.clip(classes.signal_weight @ placements, 0, 1))
+    signal = _unbiased(classes.signal_weight, placements - value)
+    return value, signal, _unbiased(classes.background_weight, counter - value)
+
+
 def _midrank(group: NDArray[np.int64], weight: Floats, size: int) -> Floats:
     """Returns, for each distinct score, the weight below it plus half the weight at it."""
     at = np.bincount(group, weight, size)
     return np.cumsum(at) - at / 2
 
 
-def _component(weight: Floats, deviation: Floats) -> float:
+def _unbiased(weight: Floats, deviation: Floats) -> Floats:
     sumw2 = float(np.sum(weight**2))
     if sumw2 > 1 - 1e-9:  # one event carries everything: no variance from one number
-        return float("nan")
-    return float(np.sum((weight * deviation) ** 2)) / (1 - sumw2)
+        return np.full(len(weight), np.nan)
+    return np.asarray(weight * deviation / np.sqrt(1 - sumw2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class TaggedJets:
         classes: Names of the columns of the probabilities.
         process: Index into ``processes``, shape (num_jets,).
         processes: Names of the processes that occur.
+        observers: What else is known of the jets in all files, by name, each of shape (num_jets,).
+        event_id: Unique ids, shape (num_jets,).
     """
 
     jets: Jets
@@ -35,6 +37,8 @@ class TaggedJets:
     classes: tuple[str, ...]
     process: Ints
     processes: tuple[str, ...]
+    observers: Mapping[str, Floats] = field(default_factory=dict)
+    event_id: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.jets)
@@ -76,8 +80,8 @@ def tagged_jets(parts: Mapping[str, Scores], *, weighted: bool) -> TaggedJets:
         DataError: As of :func:`read_tagged_jets`.
     """
     classes = _classes(parts)
-    truth, truths = _joined([(np.asarray(part.truth), part.truths) for part in parts.values()])
-    process, processes = _joined([(part.process, part.processes) for part in parts.values()])
+    truth, truths = joined_codes([(np.asarray(part.truth), part.truths) for part in parts.values()])
+    process, processes = joined_codes([(part.process, part.processes) for part in parts.values()])
     occurring = np.unique(process)
     columns = [np.stack([part.scores[PREFIX + name] for name in classes], axis=1) for part in parts.values()]
     pt, eta = (np.concatenate([getattr(part, name) for part in parts.values()]) for name in ("pt", "eta"))
@@ -88,7 +92,15 @@ def tagged_jets(parts: Mapping[str, Scores], *, weighted: bool) -> TaggedJets:
         classes=classes,
         process=np.searchsorted(occurring, process),
         processes=tuple(processes[index] for index in occurring),
+        observers=_observers(parts),
+        event_id=np.concatenate([part.event_id for part in parts.values()]),
     )
+
+
+def _observers(parts: Mapping[str, Scores]) -> dict[str, Floats]:
+    first, *others = parts.values()
+    names = [name for name in first.observers if all(name in part.observers for part in others)]
+    return {name: np.concatenate([part.observers[name] for part in parts.values()]).astype(float) for name in names}
 
 
 def _classes(parts: Mapping[str, Scores]) -> tuple[str, ...]:
@@ -104,7 +116,7 @@ def _classes(parts: Mapping[str, Scores]) -> tuple[str, ...]:
     return tuple(parts[first].classes)
 
 
-def _joined(tables: Sequence[tuple[NDArray[Any], Sequence[str]]]) -> tuple[Ints, tuple[str, ...]]:
+def joined_codes(tables: Sequence[tuple[NDArray[Any], Sequence[str]]]) -> tuple[Ints, tuple[str, ...]]:
     """Returns codes into the names of all tables, in the order in which they come; -1 stays."""
     names = tuple(dict.fromkeys(name for _, table in tables for name in table))
     codes = []

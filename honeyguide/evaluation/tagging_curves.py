@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from honeyguide.evaluation.discriminators import discriminators
+from honeyguide.data.expressions import parse_expression
+from honeyguide.errors import DataError
+from honeyguide.evaluation.discriminators import Discriminator, discriminators
 from honeyguide.evaluation.efficiencies import Bools, Floats, Jets
 from honeyguide.evaluation.result import RocResult, roc_result
 from honeyguide.evaluation.roc import two_classes
@@ -33,6 +35,7 @@ class TaggingCurve:
         background: Truths of the background.
         result: Curve and numbers; None where there is none.
         reason: Why there is none; None where there is one.
+        baseline: Expression of the plain variable that stands in the training's place; None for a tagger.
     """
 
     training: str
@@ -44,6 +47,7 @@ class TaggingCurve:
     background: tuple[str, ...]
     result: RocResult | None
     reason: str | None
+    baseline: str | None = None
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -59,6 +63,7 @@ class TaggingCurve:
         """Returns the numbers (not the curve) as JSON types; where there is no curve, the reason."""
         head = {"training": self.training, "seed": self.seed, "discriminator": self.discriminator}
         head |= {"process": self.process, "window": self.window}
+        head |= {} if self.baseline is None else {"baseline": self.baseline}
         head |= {"signal": list(self.signal), "background": list(self.background)}
         if self.result is None:
             return {**head, "auc": None, "reason": self.reason}
@@ -85,17 +90,73 @@ def curves(
         ConfigError: A class or group of the settings does not exist.
         DataError: Probabilities are not finite or negative.
     """
-    jets, regions = tagged.jets, list(_regions(tagged, settings))
-    for found in discriminators(settings, tagged.classes, jets.truths, members).values():
-        values = found.values(tagged.probabilities)
-        for process, window, inside in regions:
-            result, reason = discriminator_curve(
-                values, jets, signal=found.signal, background=found.background, inside=inside, settings=settings
-            )
-            if result is None and process not in (ALL_PROCESSES, *tagged.processes):
-                reason = f"there are no jets of the process; there are {', '.join(tagged.processes)}"
-            signal, background = (tuple(jets.truths[i] for i in codes) for codes in (found.signal, found.background))
-            yield TaggingCurve(*name, found.name, process, window, signal, background, result, reason)
+    for found in discriminators(settings, tagged.classes, tagged.jets.truths, members).values():
+        yield from _of_places(found.values(tagged.probabilities), found, tagged, name=name, settings=settings)
+
+
+def baseline_curves(
+    tagged: TaggedJets,
+    *,
+    seed: int,
+    settings: TaggingSettings,
+    members: Mapping[str, Sequence[str]] | None = None,
+) -> Iterator[TaggingCurve]:
+    """Yields the ROC curves of the plain variables of the settings, as if each were a tagger.
+
+    A variable has one direction for all jets of a discriminator: that with an AUC of 0.5 or more.
+
+    Args:
+        tagged: The jets, with their observers.
+        seed: What the curves have in a seed's place.
+        settings: The variables; else as of :func:`curves`.
+        members: As of :func:`curves`.
+
+    Raises:
+        ConfigError: An expression names something that is not known of the jets.
+        DataError: A variable is not a number for some jets.
+    """
+    for found in discriminators(settings, tagged.classes, tagged.jets.truths, members).values():
+        for label, text, values in baseline_values(tagged, found, settings):
+            places = _of_places(values, found, tagged, name=(label, seed), settings=settings)
+            yield from (replace(curve, baseline=text) for curve in places)
+
+
+def baseline_values(
+    tagged: TaggedJets, found: Discriminator, settings: TaggingSettings
+) -> Iterator[tuple[str, str, Floats]]:
+    """Yields label, expression and values (num_jets,) of the plain variables, larger for what a discriminator seeks.
+
+    Errors are those of :func:`baseline_curves`.
+    """
+    jets = tagged.jets
+    columns = {"pt": jets.pt, "eta": jets.eta, **tagged.observers}
+    for name, text in settings.baselines.items():
+        where = f"tagging.baselines.{name}"
+        values = np.asarray(parse_expression(text, where=where, known=columns).evaluate(columns), np.float64)
+        if count := np.isnan(values).sum():
+            raise DataError("a baseline is not a number", where=where, got=f"{count} of {len(jets)} jets")
+        whole, _ = discriminator_curve(
+            values, jets, signal=found.signal, background=found.background, settings=settings
+        )
+        if whole is not None and whole.auc.value < 0.5:
+            yield f"{name} (smaller)", text, -values
+        else:
+            yield name, text, values
+
+
+def _of_places(
+    values: Floats, found: Discriminator, tagged: TaggedJets, *, name: tuple[str, int], settings: TaggingSettings
+) -> Iterator[TaggingCurve]:
+    """Yields the curves of a number that jets have, for what a discriminator tells apart, in all regions."""
+    jets = tagged.jets
+    for process, window, inside in _regions(tagged, settings):
+        result, reason = discriminator_curve(
+            values, jets, signal=found.signal, background=found.background, inside=inside, settings=settings
+        )
+        if result is None and process not in (ALL_PROCESSES, *tagged.processes):
+            reason = f"there are no jets of the process; there are {', '.join(tagged.processes)}"
+        signal, background = (tuple(jets.truths[i] for i in codes) for codes in (found.signal, found.background))
+        yield TaggingCurve(*name, found.name, process, window, signal, background, result, reason)
 
 
 def discriminator_curve(

@@ -19,22 +19,25 @@ from honeyguide.evaluation.distributions import Distributions, score_distributio
 from honeyguide.evaluation.efficiencies import Floats
 from honeyguide.evaluation.result import RocResult, spread
 from honeyguide.evaluation.tagged_jets import PREFIX, TaggedJets, read_tagged_jets
-from honeyguide.evaluation.tagging_curves import ALL_PROCESSES, TaggingCurve, curves
+from honeyguide.evaluation.tagging_curves import ALL_PROCESSES, TaggingCurve, baseline_curves, curves
 from honeyguide.evaluation.tagging_result import TaggerEvaluation
 from honeyguide.evaluation.tagging_settings import INCLUSIVE, TaggingSettings
 
 SCHEMA = 1
 Members = Mapping[str, Sequence[str]]
+Trainings = Mapping[str, Mapping[int, Mapping[str, Path]]]
 
 
 def evaluate_taggers(
-    trainings: Mapping[str, Mapping[int, Mapping[str, Path]]],
+    trainings: Trainings,
     folder: Path,
     *,
     settings: TaggingSettings,
     members: Mapping[str, Members] | None = None,
 ) -> TaggerEvaluation:
     """Returns all ROC curves, confusion matrices and distributions of some taggers, and writes them to ``folder``.
+
+    Curves of plain variables (``tagging.baselines``) stand beside them, of the jets of the first training.
 
     Files: ``roc.json`` (numbers), ``roc.h5`` (curves and distributions), ``confusion.json``, figures (PNG, PDF).
 
@@ -45,7 +48,7 @@ def evaluate_taggers(
         members: Label of each training to the truths of its classes, where they have other names than the class.
 
     Raises:
-        ConfigError: No training is given; a class or group of the settings does not exist.
+        ConfigError: No training is given; a class, group or observer of the settings does not exist.
         DataError: Scores are not those of a tagger; probabilities or weights are unusable; a jet occurs twice.
     """
     from honeyguide.plotting.tagging_evaluation import draw_taggers  # matplotlib is slow to import
@@ -59,7 +62,7 @@ def evaluate_taggers(
 
 
 def compute_taggers(
-    trainings: Mapping[str, Mapping[int, Mapping[str, Path]]],
+    trainings: Trainings,
     *,
     settings: TaggingSettings,
     members: Mapping[str, Members] | None = None,
@@ -71,17 +74,27 @@ def compute_taggers(
     distributions: dict[tuple[str, str], Distributions] = {}
     confusion: dict[tuple[str, int], ConfusionMatrix] = {}
     counts: dict[str, list[Any]] = {}
+    beside: list[TaggingCurve] = []
     for label, seeds in trainings.items():
         truths = (members or {}).get(label)
         for index, (seed, samples) in enumerate(seeds.items()):
             tagged = read_tagged_jets(samples, weighted=settings.weighted)
+            if not counts:  # plain variables have one value, whoever tags the jets
+                beside = list(baseline_curves(tagged, seed=seed, settings=settings, members=truths))
             found += curves(tagged, name=(label, seed), settings=settings, members=truths)
             confusion[label, seed] = _confusion(tagged, settings)
             counts.setdefault(label, []).append({"seed": seed, "jets": tagged.counts()})
             if index == 0:
                 shown = _distributions(tagged, settings, truths)
                 distributions |= {(label, name): histogram for name, histogram in shown}
-    return TaggerEvaluation(tuple(found), distributions, confusion, counts, settings)
+    _check_labels(trainings, beside)
+    return TaggerEvaluation((*found, *beside), distributions, confusion, counts, settings)
+
+
+def _check_labels(trainings: Mapping[str, object], baselines: Sequence[TaggingCurve]) -> None:
+    for curve in baselines:
+        if curve.training in trainings:
+            raise ConfigError("a baseline has the label of a training", where="tagging.baselines", got=curve.training)
 
 
 def tagging_summary(evaluation: TaggerEvaluation) -> str:

@@ -6,8 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from honeyguide.data.expressions import parse_expression
 from honeyguide.data.reweighting_settings import JetBinning
-from honeyguide.errors import nearest_name
+from honeyguide.errors import ConfigError, nearest_name
 from honeyguide.settings import Settings
 
 Efficiency = Annotated[float, Field(gt=0, lt=1)]
@@ -90,6 +91,10 @@ class TaggingSettings(Settings):
     """Discriminators to evaluate: of ``definitions``, or ready ones (those of the default, and QvsG)."""
     definitions: dict[str, DiscriminatorSettings] = Field(default_factory=dict)
     """Discriminators beside the ready ones, or in their place."""
+    baselines: dict[str, str] = Field(default_factory=dict)
+    """Name of a plain variable to its expression over the observers, ``pt`` and ``eta`` (``jet mass: mass``, ``near the
+    top: -abs(mass - 172.5)``): its ROC curves stand beside those of the taggers, with the same uncertainties. Larger is
+    more signal-like; where that has an AUC below 0.5 for a discriminator, smaller is, and ``(smaller)`` is said."""
     windows: dict[str, TaggingWindow] = Field(default_factory=dict)
     """Name of a region in pt and abs(eta), of all processes or of one, to its limits: ROC curves of its own, beside
     those of all jets."""
@@ -135,6 +140,11 @@ class TaggingSettings(Settings):
             values = getattr(self, name)
             if len(set(values)) != len(values):
                 raise ValueError(f"{name} names a value twice: {', '.join(map(str, values))}")
+        for name, text in self.baselines.items():
+            try:
+                parse_expression(text, where=f"baselines.{name}")
+            except ConfigError as error:
+                raise ValueError(str(error)) from error
         if self.plane_points and self.plane[0] == self.plane[1]:
             raise ValueError(f"plane needs two different discriminators, got {self.plane[0]!r} twice")
         return self

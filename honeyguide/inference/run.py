@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,20 +12,27 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from honeyguide.data.batch import Batch
 from honeyguide.data.input_spec import InputSpec
+from honeyguide.data.length_buckets import parts_by_length
 from honeyguide.data.model_inputs import ModelInputs, read_spec
 from honeyguide.data.streams import BatchStream, drop_pages
 from honeyguide.errors import ModelError
 from honeyguide.evaluation.latent import LatentGaussian
 from honeyguide.inference.settings import InferenceSettings
-from honeyguide.io.scores import ScoresWriter
+from honeyguide.io.scores import OBSERVERS, TARGETS, ScoresWriter
 from honeyguide.nn.model import Model
+from honeyguide.preprocess.chain import Chain, Scalers
+from honeyguide.training.adversarial import Attack, drawn_by_event
 from honeyguide.training.device import resolve_device, torch_state
 from honeyguide.training.latents import read_latent_gaussian
+from honeyguide.training.loss import WeightedLoss
 from honeyguide.training.weights import BuildModel, load_model
 
 BLOCK_ROWS = 16384  # events that are written together
+BATCHES_TOGETHER = 8  # among so many, events change places so that those of a batch have similar numbers of objects
 
 Array = NDArray[Any]
 
@@ -55,7 +62,8 @@ def infer(
     """Returns the summary of an inference, after writing ``scores.h5`` and ``scores.root``.
 
     The scores are the model's. Those of an anomaly detector are joined by ``mahalanobis``: how far an event's latent
-    vector is from those of the background that the model was trained with, in units of their spread.
+    vector is from those of the background that the model was trained with, in units of their spread. What a regression
+    predicts has the physical units of its targets, which are written beside it.
 
     Args:
         training: Folder that :func:`honeyguide.training.run.train` has written.
@@ -76,9 +84,11 @@ def infer(
         spec = read_spec(inputs.parent.parent)
         _check_spec(spec, model.spec, inputs)
         source = ModelInputs.open(inputs)
-        stream = BatchStream([source], batch_size=settings.batch_size, device=device)
-        gaussian = None if model.classes else read_latent_gaussian(training, which=settings.weights)
-        blocks = _blocks(_outputs(model, stream, gaussian, draws=settings.draws))
+        together = BATCHES_TOGETHER if model.any_length else 1
+        stream = BatchStream([source], batch_size=together * settings.batch_size, device=device)
+        gaussian = read_latent_gaussian(training, which=settings.weights) if model.is_detector else None
+        chains = {chain.feature: chain for chain in Scalers.read(inputs.parent.parent).targets} if spec.targets else {}
+        blocks = _blocks(_outputs(model, stream, gaussian, chains, settings=settings))
         first_scores, first_latent = next(blocks)
         with ScoresWriter(
             folder,
@@ -91,7 +101,7 @@ def infer(
         ) as writer:
             done = 0
             for scores, latent in chain([(first_scores, first_latent)], blocks):
-                _write(writer, source, scores, latent, start=done)
+                _write(writer, source, scores, latent, start=done, chains=chains, observers=spec.observers)
                 done += len(latent)
                 if progress is not None:
                     progress(done, len(source))
@@ -99,18 +109,53 @@ def infer(
 
 
 def _outputs(
-    model: Model, stream: BatchStream, gaussian: LatentGaussian | None, *, draws: int
+    model: Model,
+    stream: BatchStream,
+    gaussian: LatentGaussian | None,
+    chains: Mapping[str, Chain],
+    *,
+    settings: InferenceSettings,
 ) -> Iterator[tuple[dict[str, Array], Array]]:
-    with torch.inference_mode():
-        for batch in stream.batches():
-            scores, latent = model.outputs(batch, draws=draws)
-            # one transfer per batch instead of one per score
-            packed = torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float().cpu().numpy()
-            columns = {name: packed[:, column] for column, name in enumerate(scores)}
-            latents = packed[:, len(scores) :]
-            if gaussian is not None:
-                columns["mahalanobis"] = gaussian.mahalanobis(latents)
-            yield columns, latents
+    predict = _Predictor(model, settings)
+    for batch in stream.batches():
+        names, values = predict(batch)
+        packed = values.cpu().numpy()
+        columns = {name: packed[:, column] for column, name in enumerate(names)}
+        columns |= {
+            name: chains[of].inverse(columns[name].astype(np.float64)) for name, of in model.predictions.items()
+        }
+        latents = packed[:, len(names) :]
+        if gaussian is not None:
+            columns["mahalanobis"] = gaussian.mahalanobis(latents)
+        yield columns, latents
+
+
+class _Predictor:
+    """Makes scores and latents of a batch, side by side: one transfer instead of one per score."""
+
+    def __init__(self, model: Model, settings: InferenceSettings) -> None:
+        self._model, self._settings = model, settings
+        self._attack = None if settings.attack is None else Attack(model, settings.attack, where="inference.attack")
+        self._loss = WeightedLoss(model, weights=model.config.terms)
+
+    def __call__(self, batch: Batch) -> tuple[list[str], Tensor]:
+        """Returns the names of the scores, and scores and latents in the order of the events."""
+        if not self._model.any_length:
+            return self._part(batch)
+        places, parts = [], []
+        for rows, part in parts_by_length(batch, self._settings.batch_size):
+            names, values = self._part(part)
+            places.append(rows)
+            parts.append(values)
+        values = torch.cat(parts)
+        return names, torch.empty_like(values).index_copy_(0, torch.cat(places), values)
+
+    def _part(self, batch: Batch) -> tuple[list[str], Tensor]:
+        if self._attack is not None:
+            batch = self._attack(batch, self._loss.plain, draw=drawn_by_event(batch))
+        with torch.inference_mode():
+            scores, latent = self._model.outputs(batch, draws=self._settings.draws)
+            return list(scores), torch.cat([torch.stack(list(scores.values()), dim=1), latent], dim=1).float()
 
 
 def _blocks(parts: Iterator[tuple[dict[str, Array], Array]]) -> Iterator[tuple[dict[str, Array], Array]]:
@@ -130,7 +175,16 @@ def _joined(parts: list[tuple[dict[str, Array], Array]]) -> tuple[dict[str, Arra
     return scores, np.concatenate([latent for _, latent in parts])
 
 
-def _write(writer: ScoresWriter, source: ModelInputs, scores: dict[str, Array], latent: Array, *, start: int) -> None:
+def _write(
+    writer: ScoresWriter,
+    source: ModelInputs,
+    scores: dict[str, Array],
+    latent: Array,
+    *,
+    start: int,
+    chains: Mapping[str, Chain],
+    observers: Sequence[str],
+) -> None:
     rows = slice(start, start + len(latent))
     for name, values in scores.items():
         bad = np.isnan(values)
@@ -141,8 +195,12 @@ def _write(writer: ScoresWriter, source: ModelInputs, scores: dict[str, Array], 
                 got=f"first event id {source.event_id[rows][bad][0]}",
                 hint="are all inputs finite? did the training diverge?",
             )
-    arrays = source.arrays()
-    writer.append({name: arrays[name][rows] for name in writer.columns}, scores, latent)
+    arrays = {name: values[rows] for name, values in source.arrays().items()}
+    for number, (name, scalers) in enumerate(chains.items()):
+        arrays[TARGETS + name] = scalers.inverse(arrays["targets"][:, number].astype(np.float64))
+    for number, name in enumerate(observers):
+        arrays[OBSERVERS + name] = arrays["observers"][:, number]
+    writer.append({name: arrays[name] for name in writer.columns}, scores, latent)
     drop_pages(source)
 
 

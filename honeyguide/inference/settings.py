@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from honeyguide.settings import Settings, insignificant
+from honeyguide.training.adversarial_settings import AttackSettings
 
 
 class InferenceSettings(Settings):
@@ -17,6 +18,9 @@ class InferenceSettings(Settings):
     draws: int = Field(0, ge=0)
     """Draws from the posterior over which the scores of an event are averaged: always the same for an event. 0 for the
     scores of the posterior's mean. Latent vectors, and so ``mahalanobis``, are those of the mean in any case."""
+    attack: AttackSettings | None = None
+    """An attack on the inputs, of which the scores are then: those of a tagger whose inputs are off in the worst way;
+    null for none."""
     root: bool = True
     """Write ``scores.root`` beside ``scores.h5``."""
     batch_size: int = insignificant(1024, gt=0, description="Most events in a batch.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import xxhash
 from honeyguide.data.events import ROW_BITS
 from honeyguide.data.sample import SampleInfo
 from honeyguide.errors import DataError
+from honeyguide.io.array_reader import ParticleFile, summarise_arrays
 from honeyguide.io.atomic import file_hash
 from honeyguide.io.bead_csv import BeadCsvFile
 from honeyguide.io.event_store import EventStoreWriter
@@ -83,7 +84,7 @@ def convert_files(
     stamps = {file: _stamp(file) for file in local}
     hashes = {file: _text_hash(identities[file]) if file in identities else _source_hash(file) for file in files}
     _reject_copies({file: hashes[file] for file in local}, others, identities)
-    convert = _convert_csv if settings.root is None else _convert_root
+    convert = {"bead_csv": _convert_csv, "root": _convert_root, "arrays": _convert_arrays}[settings.format]
     sources = {file: _source_entry(file, hashes[file], stamps) for file in files}
     counts = convert(sources, folder, sample, settings)
     for file in local:
@@ -124,6 +125,33 @@ def _convert_root(
     for file in files:
         counts = _add(counts, file)
     return counts
+
+
+def _convert_arrays(
+    sources: Mapping[RootSource, dict[str, Any]], folder: Path, sample: SampleInfo, settings: ReaderSettings
+) -> ConversionCounts:
+    assert settings.arrays is not None
+    rows, limit = settings.arrays.rows(), settings.chunk_size if settings.debug else None
+    files = [
+        ParticleFile(
+            file,
+            rows,
+            process=sample.process,
+            id_key=event_id_key(entry["xxh3_128"]),
+            arrays=settings.arrays,
+            limit=limit,
+        )
+        for file, entry in sources.items()
+    ]
+    counts = ConversionCounts()
+    truths = rows.truths.names if rows.truths else ()
+    with EventStoreWriter(folder / EVENT_STORE, sample=sample, truths=truths) as writer:
+        for file in files:
+            for block in file.iter_blocks():
+                writer.append(block)
+            counts = _add(counts, file)
+        writer.finalise(read=counts.read, rejected=counts.rejected, sources=list(sources.values()))
+    return replace(counts, details=summarise_arrays(files))
 
 
 def _add(counts: ConversionCounts, source: BeadCsvFile | RootFile) -> ConversionCounts:

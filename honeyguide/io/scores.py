@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,6 +19,8 @@ from honeyguide.errors import StoreError
 
 SCHEMA_VERSION = 1
 TREE = "events"
+TARGETS = "targets/"
+OBSERVERS = "observers/"
 _NAMES = ("processes", "generators", "signal_points")
 _ROW_NAMES = ("truths", "classes")
 _ROW_TRUTH: dict[str, np.dtype[Any]] = {
@@ -53,6 +55,10 @@ class Scores:
         eta: Pseudorapidity of the row, float32.
         truths: Names of the truths.
         classes: Names of the classes of a classifier, in the order of their probabilities.
+        targets: What a regression predicts, by name, in physical units, float32; the scores ``pred_<target>`` and
+            ``pred_<target>_q<percent>`` have the same units.
+        units: Unit of each of ``targets``; empty for none.
+        observers: What is known of rows and no model has seen, by name, not scaled, float32.
     """
 
     event_id: NDArray[np.int64]
@@ -72,6 +78,9 @@ class Scores:
     eta: NDArray[np.float32] | None = None
     truths: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    targets: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    observers: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.event_id)
@@ -86,7 +95,8 @@ class ScoresWriter:
         score_names: The scores.
         latent_dim: Length of the latent vectors.
         spec: Gives the names behind the codes; at level ``row`` there are ``group``, ``truth``, ``pt`` and
-            ``eta``, too.
+            ``eta``, too, its targets as ``targets/<name>``, in physical units (``target_<name>`` in ROOT), and its
+            observers as ``observers/<name>`` (``observer_<name>``).
         classes: The classes of a classifier.
         root: Whether to write ``scores.root``: a TTree ``events`` with a branch per truth column, a branch
             ``score_<name>`` per score, ``latent`` as an array of fixed size, and the names behind the codes as JSON
@@ -111,6 +121,10 @@ class ScoresWriter:
         if spec.level == "row":
             self._columns |= _ROW_TRUTH
             names |= {"truths": json.dumps(spec.truths), "classes": json.dumps(list(classes))}
+        if spec.targets:
+            self._columns |= {TARGETS + column.name: np.dtype(np.float32) for column in spec.targets}
+            names |= {"target_units": json.dumps({column.name: column.unit for column in spec.targets})}
+        self._columns |= {OBSERVERS + name: np.dtype(np.float32) for name in spec.observers}
         self._file.attrs.update(schema_version=SCHEMA_VERSION, **names)
         for name, dtype in self._columns.items():
             self._file.create_dataset(name, shape=(num_events,), dtype=dtype)
@@ -119,7 +133,8 @@ class ScoresWriter:
         self._file.create_dataset("latent", shape=(num_events, latent_dim), dtype=np.float32)
         self._root: _RootTree | None = None
         if root:
-            branches = self._columns | {f"score_{name}": np.dtype(np.float32) for name in score_names}
+            branches = {_branch(name): dtype for name, dtype in self._columns.items()}
+            branches |= {f"score_{name}": np.dtype(np.float32) for name in score_names}
             branches["latent"] = np.dtype((np.float32, (latent_dim,)))
             self._root = _RootTree(folder / "scores.root", branches, names)
 
@@ -144,7 +159,8 @@ class ScoresWriter:
         self._file["latent"][rows] = latent
         if self._root is not None:
             named = {f"score_{name}": values for name, values in scores.items()}
-            self._root.extend({**truth, **named, "latent": latent})
+            known = {_branch(name): truth[name] for name in self._columns}
+            self._root.extend({**known, **named, "latent": latent})
         self._written = rows.stop
 
     def __enter__(self) -> ScoresWriter:
@@ -158,6 +174,11 @@ class ScoresWriter:
             self._root.close()
         if kind is None and self._written != self._num_events:
             raise ValueError(f"{self._written} of {self._num_events} events have come")
+
+
+def _branch(name: str) -> str:
+    """Returns the name of a column in a TTree, which has no folders."""
+    return name.replace(TARGETS, "target_").replace(OBSERVERS, "observer_")
 
 
 class _RootTree:
@@ -192,8 +213,13 @@ def read_scores(path: Path) -> Scores:
             columns |= {name: file[name][:] for name in _ROW_TRUTH if name in file}
             columns |= {key: tuple(json.loads(file.attrs[key])) for key in _NAMES}
             columns |= {key: tuple(json.loads(file.attrs[key])) for key in _ROW_NAMES if key in file.attrs}
+            targets = {name: dataset[:] for name, dataset in file.get(TARGETS, {}).items()}
+            observers = {name: dataset[:] for name, dataset in file.get(OBSERVERS, {}).items()}
             return Scores(
                 **columns,
+                targets=targets,
+                observers=observers,
+                units=json.loads(file.attrs.get("target_units", "{}")),
                 scores={name: dataset[:] for name, dataset in file["scores"].items()},
                 latent=file["latent"][:],
             )

@@ -6,29 +6,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
-from honeyguide.nn.masked import MaskedBatchNorm, may_drop_padding
+from honeyguide.nn.edge_maps import mean_of_mapped_edges
+from honeyguide.nn.masked import MaskedBatchNorm
+from honeyguide.nn.point_clouds import Cloud, Neighbours
 
-
-def nearest_objects(
-    coordinates: Float[Tensor, "batch object axis"], mask: Bool[Tensor, "batch object"], number: int
-) -> tuple[Int[Tensor, "batch object neighbour"], Bool[Tensor, "batch object neighbour"]]:
-    """Returns the slots of the nearest other objects of each object, and which of them there are.
-
-    Args:
-        coordinates: Where the objects are.
-        mask: Which slots have an object; the others are nobody's neighbours, and have none.
-        number: Neighbours of an object, where there are so many.
-    """
-    # not from scalar products, which lose the distance of close objects; who is near has no gradient
-    points = coordinates.detach()
-    distance = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
-    itself = torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
-    none = itself | ~mask.unsqueeze(1) | ~mask.unsqueeze(2)
-    nearest = distance.masked_fill(none, torch.inf).topk(min(number, mask.shape[1] - 1), dim=2, largest=False)
-    return nearest.indices, torch.isfinite(nearest.values)
+ROWS_AT_A_TIME = 64  # on a CPU, for each thread: the edges of so many objects stay in a cache
 
 
 class EdgeConvolution(nn.Module):
@@ -42,53 +28,68 @@ class EdgeConvolution(nn.Module):
         num_features: Features of an object.
         widths: Outputs of the maps of edges; the last one is that of the block.
         num_neighbours: Neighbours of an object.
+        affine: Whether normalisations have factors and offsets of their own.
     """
 
-    def __init__(self, num_features: int, widths: Sequence[int], *, num_neighbours: int) -> None:
+    def __init__(self, num_features: int, widths: Sequence[int], *, num_neighbours: int, affine: bool = True) -> None:
         super().__init__()
         self.num_neighbours = num_neighbours
         self.first = nn.Linear(2 * num_features, widths[0], bias=False)
         self.others = nn.ModuleList(nn.Linear(before, after, bias=False) for before, after in pairwise(widths))
-        self.norms = nn.ModuleList(MaskedBatchNorm(width) for width in widths)
+        self.norms = nn.ModuleList(MaskedBatchNorm(width, affine=affine) for width in widths)
         self.shortcut = nn.Linear(num_features, widths[-1], bias=False)
-        self.shortcut_norm = MaskedBatchNorm(widths[-1])
+        self.shortcut_norm = MaskedBatchNorm(widths[-1], affine=affine)
 
     def forward(
-        self,
-        coordinates: Float[Tensor, "batch object axis"],
-        features: Float[Tensor, "batch object feature"],
-        mask: Bool[Tensor, "batch object"],
-    ) -> Float[Tensor, "batch object width"]:
-        """Returns the objects' new features, 0 where there is none; ``features`` are 0 there, too."""
-        index, present = nearest_objects(coordinates, mask, self.num_neighbours)
-        of_object, of_difference = self.first.weight.chunk(2, dim=1)
+        self, coordinates: Float[Tensor, "row axis"], features: Float[Tensor, "row feature"], cloud: Cloud
+    ) -> Float[Tensor, "row width"]:
+        """Returns the objects' new features; what comes in rows that are no objects is of no meaning."""
+        neighbours = cloud.neighbours(coordinates, self.num_neighbours)
         # A x + B (y - x) is computed for every object, not for every edge
-        theirs = features @ of_difference.T
-        own = features @ of_object.T - theirs
-        mean = self._mean_of_edges(own, theirs, index, present)
-        straight = self._normalised(self.shortcut(features), mask)
-        return torch.relu(mean + straight).masked_fill(~mask.unsqueeze(-1), 0)
+        of_object, of_difference = self.first.weight.chunk(2, dim=1)
+        weight = torch.cat([of_object - of_difference, of_difference])
+        if self.shortcut_norm.training or any(norm.training for norm in self._norms()):  # some may be frozen
+            own, theirs = functional.linear(features, weight).chunk(2, dim=1)
+            mean = self._trained(own, theirs, neighbours)
+            straight = self.shortcut_norm(self.shortcut(features), cloud.present)
+        else:
+            mean = self._mean_of_edges(features, weight, neighbours)
+            straight = functional.linear(features, *self.shortcut_norm.folded(self.shortcut.weight))
+        return torch.relu(mean.float() + straight.float())
 
-    def _mean_of_edges(self, own: Tensor, theirs: Tensor, index: Tensor, present: Tensor) -> Tensor:
-        """Returns the mean over the neighbours that there are, after all maps."""
-        count = present.sum(2, keepdim=True).clamp(min=1)
-        if may_drop_padding(own):  # only real edges are worth the time, and the memory
-            row, slot, _ = present.nonzero(as_tuple=True)
-            edges = self._maps(own[row, slot] + theirs[row, index[present]], None)
-            num_rows, num_slots = present.shape[:2]
-            total = edges.new_zeros(num_rows * num_slots, edges.shape[1]).index_add(0, row * num_slots + slot, edges)
-            return total.reshape(num_rows, num_slots, -1) / count
-        batch = torch.arange(len(index), device=index.device).view(-1, 1, 1)
-        edges = own.unsqueeze(2) + theirs[batch, index]
-        edges = self._maps(edges.flatten(0, 2), present.flatten()).reshape(*present.shape, -1)
-        return edges.masked_fill(~present.unsqueeze(-1), 0).sum(2) / count
-
-    def _maps(self, rows: Tensor, present: Tensor | None) -> Tensor:
-        rows = torch.relu(self.norms[0](rows, present))
+    def _trained(self, own: Tensor, theirs: Tensor, neighbours: Neighbours) -> Tensor:
+        """Returns the mean over the edges, normalised over the batch."""
+        in_pieces = neighbours.num_full is not None and own.dtype == torch.float32 and neighbours.num_edges > 1
+        if in_pieces and all(norm.training for norm in self._norms()):
+            pieces = neighbours.pieces(ROWS_AT_A_TIME * torch.get_num_threads())
+            weights = [linear.get_parameter("weight") for linear in self.others]
+            return mean_of_mapped_edges(own.contiguous(), theirs.contiguous(), pieces, weights, self._norms())
+        present = neighbours.edges_present()
+        rows = functional.relu(self.norms[0](neighbours.edges(own, theirs), present), inplace=True)
         for linear, norm in zip(self.others, self.norms[1:], strict=True):
-            rows = torch.relu(norm(linear(rows), present))
-        return rows
+            rows = functional.relu(norm(linear(rows), present), inplace=True)
+        return neighbours.mean(rows)
 
-    def _normalised(self, values: Tensor, mask: Tensor) -> Tensor:
-        rows: Tensor = self.shortcut_norm(values.flatten(0, 1), mask.flatten())
-        return rows.reshape(*mask.shape, -1)
+    def _mean_of_edges(self, features: Tensor, weight: Tensor, neighbours: Neighbours) -> Tensor:
+        """Returns the mean over the edges; the maps have the normalisations, which are fixed, in their weights."""
+        of_object, of_neighbour = weight.chunk(2)
+        own = functional.linear(features, *self._folded(0, of_object))
+        theirs = functional.linear(features, self._folded(0, of_neighbour)[0])
+        maps = [
+            self._folded(number, linear.get_parameter("weight")) for number, linear in enumerate(self.others, start=1)
+        ]
+        size = len(own) if neighbours.num_full is None else ROWS_AT_A_TIME * torch.get_num_threads()
+        pieces = neighbours.pieces(max(size, 1))
+        means = []
+        for piece, own_of_piece in zip(pieces, torch.split(own, list(map(len, pieces))), strict=True):
+            rows = functional.relu(piece.edges(own_of_piece, theirs), inplace=True)
+            for map_weight, map_offset in maps:
+                rows = functional.relu(functional.linear(rows, map_weight, map_offset), inplace=True)
+            means.append(piece.mean(rows))
+        return torch.cat(means)
+
+    def _norms(self) -> list[MaskedBatchNorm]:
+        return [norm for norm in self.norms if isinstance(norm, MaskedBatchNorm)]
+
+    def _folded(self, number: int, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return self._norms()[number].folded(weight)

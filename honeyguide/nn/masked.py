@@ -40,18 +40,38 @@ class MaskedBatchNorm(nn.BatchNorm1d):
                 self.momentum or 0.0,
                 self.eps,
             )
-        values = input.float()
+        values = input.to(torch.promote_types(input.dtype, torch.float32))
         weight = torch.ones_like(values[:, :1]) if present is None else present.unsqueeze(1).to(values.dtype)
         count = weight.sum()
         mean = (values * weight).sum(0) / count.clamp(min=1)
         centred = values - mean
         variance = (centred.square() * weight).sum(0) / count.clamp(min=1)
-        self._follow(mean.detach(), variance.detach(), count)
-        return centred * torch.rsqrt(variance + self.eps) * self.weight + self.bias
+        self.follow(mean.detach(), variance.detach(), count)
+        normalised = centred * torch.rsqrt(variance + self.eps)
+        return normalised * self.weight + self.bias if self.affine else normalised
+
+    def folded(self, weight: Float[Tensor, "feature input"]) -> tuple[Tensor, Tensor]:
+        """Returns weight and bias of the linear map that does what a map with this weight and then this norm do.
+
+        That is so in evaluation mode.
+        """
+        assert self.running_mean is not None, "running statistics are tracked"
+        assert self.running_var is not None, "running statistics are tracked"
+        scale = torch.rsqrt(self.running_var + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        offset = -self.running_mean * scale
+        return weight * scale.unsqueeze(1), offset + self.bias if self.affine else offset
 
     @torch.no_grad()
-    def _follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
-        """Moves the running statistics to those of a batch, as torch does: with the unbiased variance."""
+    def follow(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Moves the running statistics to those of a batch, as torch does: with the unbiased variance.
+
+        Args:
+            mean: Means of the batch.
+            variance: Biased variances.
+            count: Rows of the batch; with less than two, nothing is moved.
+        """
         assert self.running_mean is not None, "running statistics are tracked"
         assert self.running_var is not None, "running statistics are tracked"
         share = (self.momentum or 0.0) * (count > 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from honeyguide.data.batch import Batch
 from honeyguide.data.input_spec import InputSpec
+
+Own = TypeVar("Own", bound="Model")
 
 
 @runtime_checkable
@@ -31,24 +33,65 @@ class Model(nn.Module, ABC):
     """Base of all models.
 
     A model is an anomaly detector, whose scores say how signal-like an event is, or a classifier, whose scores are the
-    probabilities of its classes.
+    probabilities of its classes, or a regression, whose scores are predicted targets, or both of these.
 
     Attributes:
         classes: Names of the classes of a classifier; () for an anomaly detector.
+        predictions: Names of the scores that are predicted targets, in the units of the scaled target, to the target.
         permutation_invariant: Names of the scores that the order of the objects does not change, with ``latent`` among
             them where it does not change the latents; a claim that the contract test checks.
+        any_length: Whether sets of objects may come with fewer slots than the inputs have, where the others are empty.
         config: What it was built from, together with ``spec``.
         spec: The inputs that it takes.
     """
 
     classes: tuple[str, ...] = ()
+    predictions: Mapping[str, str] = {}
     permutation_invariant: Collection[str] = ()
+    any_length: bool = False
 
     def __init__(self, config: ModelConfig, spec: InputSpec) -> None:
         super().__init__()
         self.config = config
         self.spec = spec
         self._annealable: dict[str, float] = {}
+        self._frozen: tuple[nn.Module, ...] = ()
+
+    def train(self: Own, mode: bool = True) -> Own:
+        """Returns the model in training or evaluation mode; of what is frozen, normalisations stay in evaluation."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def freeze(self, names: Collection[str]) -> None:
+        """Keeps weights and running means of these names, which are those of the state dict, as they are.
+
+        A module of which everything is named and that has running means (a batch normalisation) is applied as in
+        evaluation. Dropout in frozen parts goes on.
+        """
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(name not in names)
+        kept = set(self.state_dict(keep_vars=True))
+        frozen = []
+        for prefix, module in self.named_modules():
+            own = [*module._parameters, *module._buffers]
+            own = [name for name in (f"{prefix}.{name}" if prefix else name for name in own) if name in kept]
+            if module._buffers and own and all(name in names for name in own):
+                frozen.append(module)
+        self._frozen = tuple(frozen)
+
+    def from_published(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Returns a state dict with the names of this model, of one with the names of the publication's own code.
+
+        Names that are no other code's are left as they are.
+        """
+        return dict(state)
+
+    @property
+    def is_detector(self) -> bool:
+        """Whether this is an anomaly detector."""
+        return not self.classes and not self.predictions
 
     @property
     def score_terms(self) -> tuple[str, ...]:
@@ -89,7 +132,8 @@ class Model(nn.Module, ABC):
 
         Of an anomaly detector, larger for more signal-like events: the terms in :attr:`score_terms`, and ``total``,
         their sum weighted by ``config.terms``. Of a classifier, ``prob_<class>`` for each of :attr:`classes`, in
-        float32, with a sum of 1. In evaluation mode the same event always has the same score, whatever batch it is in.
+        float32, with a sum of 1; of a regression, :attr:`predictions`. In evaluation mode the same event always has the
+        same score, whatever batch it is in.
         """
 
     @abstractmethod

@@ -38,13 +38,16 @@ def activation_figure(panels: Sequence[Panel], groups: Sequence[str]) -> Figure:
     """Returns an image (group, unit) per layer, one below the other; crosses below mark dead units."""
     height = 0.75 + 0.21 * len(groups)
     with figure_style():
-        figure = Figure(figsize=(6.8, 0.9 + height * len(panels)))
+        total = 1.1 + height * len(panels)
+        figure = Figure(figsize=(6.8, total))
         axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
         for ax, panel in zip(axes, panels, strict=True):
             _draw(ax, panel, groups)
         axes[-1].set_xlabel("unit")
         scale = ScalarMappable(Normalize(-1, 1), MAP)
-        bar = figure.colorbar(scale, ax=list(axes), location="top", aspect=40, fraction=0.05, pad=0.01)
+        bar = figure.colorbar(
+            scale, ax=list(axes), location="top", aspect=40, fraction=0.05, pad=0.35 / total, ticks=[-1, 0, 1]
+        )
         bar.set_label("mean output / scale of the layer", fontsize=12)
         bar.ax.tick_params(labelsize=11)
         return figure

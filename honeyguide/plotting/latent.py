@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from honeyguide.plotting.style import COLOURS, PANEL, figure_style, header, legend_below
 
 Floats = NDArray[np.float64]
+_NUMBERED = 40  # numbers of more dimensions would lie on top of one another
 
 
 def dimensions_figure(
@@ -41,8 +42,11 @@ def dimensions_figure(
         if threshold is not None:
             ax.axhline(threshold, color="0.35", linestyle=":", linewidth=1.4, label=threshold_label)
         ax.set(yscale="log", xlabel="latent dimension", ylabel=axis, ylim=(floor, float(positive.max()) * 3))
-        size = 12 if len(order) <= 20 else 8
-        ax.set_xticks(places, [str(dimension + 1) for dimension in order], fontsize=size)
+        if len(order) <= _NUMBERED:
+            size = 12 if len(order) <= 20 else 8
+            ax.set_xticks(places, [str(dimension + 1) for dimension in order], fontsize=size)
+        else:
+            ax.set_xlabel("latent dimensions, sorted")
         ax.tick_params(axis="x", which="minor", bottom=False, top=False)
         legend_below(figure, ax)
         header(ax)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from honeyguide.data.splits import hash_ids
 from honeyguide.errors import DataError, StoreError
-from honeyguide.preprocess.sample_scalers import Keys, KeySample, Power, Quantile, Robust
+from honeyguide.preprocess.sample_scalers import Keys, KeySample, Percentile, Power, Quantile, Robust
 from honeyguide.preprocess.scalers import (
     L2,
+    Affine,
     Log,
     MaxAbs,
     MinMax,
@@ -30,8 +31,11 @@ from honeyguide.preprocess.scalers import (
 
 SCALERS_FILE = "scalers.json"
 _CLASSES: Mapping[str, type[Scaler]] = {
-    cls.name: cls for cls in (MinMax, Standard, MaxAbs, L2, Log, SinCos, OneHot, Robust, Power, Quantile)
+    cls.name: cls
+    for cls in (MinMax, Standard, MaxAbs, L2, Log, SinCos, OneHot, Affine, Robust, Percentile, Power, Quantile)
 }
+AffineParameters = tuple[float, float, tuple[float, float] | None]
+"""Center, scale and clip of the scaler ``affine``."""
 
 
 class Chain:
@@ -45,13 +49,21 @@ class Chain:
         stages: Names of the scalers; none leave the feature as it is.
         num_categories: Categories of the feature, for ``onehot``.
         fit_sample: Values from which quantiles and power are fitted.
+        affine: Parameters of ``affine``.
     """
 
     def __init__(
-        self, feature: str, stages: Sequence[str], *, num_categories: int = 0, fit_sample: int = 100_000
+        self,
+        feature: str,
+        stages: Sequence[str],
+        *,
+        num_categories: int = 0,
+        fit_sample: int = 100_000,
+        affine: AffineParameters = (0.0, 1.0, None),
     ) -> None:
         self.feature = feature
-        self.stages = [OneHot(num_categories) if name == OneHot.name else _CLASSES[name]() for name in stages]
+        given: dict[str, Scaler] = {OneHot.name: OneHot(num_categories), Affine.name: Affine(*affine)}
+        self.stages = [given.get(name) or _CLASSES[name]() for name in stages]
         self._fit_sample = fit_sample
         self._sample = KeySample(fit_sample)
         self._next = 0
@@ -174,17 +186,21 @@ class Scalers:
         objects: One chain per feature of the objects, in the order of the columns.
         event: One chain per feature of the event.
         sets: One chain per feature of the objects of each set, by the set's name; see ``InputSpec.sets``.
+        targets: One chain per target of the rows; their inverse makes predictions physical.
     """
 
     objects: tuple[Chain, ...]
     event: tuple[Chain, ...] = ()
     sets: Mapping[str, tuple[Chain, ...]] = field(default_factory=dict)
+    targets: tuple[Chain, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Writes ``scalers.json``."""
         content: dict[str, Any] = {"schema_version": 1, "objects": _dicts(self.objects), "event": _dicts(self.event)}
         if self.sets:
             content["sets"] = {name: _dicts(chains) for name, chains in self.sets.items()}
+        if self.targets:
+            content["targets"] = _dicts(self.targets)
         (folder / SCALERS_FILE).write_text(json.dumps(content, indent=1))
 
     @classmethod
@@ -199,9 +215,10 @@ class Scalers:
             content = json.loads(path.read_text())
             objects, event = (tuple(map(Chain.from_dict, content[part])) for part in ("objects", "event"))
             sets = {name: tuple(map(Chain.from_dict, chains)) for name, chains in content.get("sets", {}).items()}
+            targets = tuple(map(Chain.from_dict, content.get("targets", ())))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError("the scalers are missing or damaged", where=path, got=repr(error)) from error
-        return cls(objects, event, sets)
+        return cls(objects, event, sets, targets)
 
 
 def scale_columns(

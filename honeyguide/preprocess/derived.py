@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from honeyguide.data.events import EventBlock
 from honeyguide.data.features import PDG_CLASSES
+from honeyguide.data.particles import wrap_angle
 from honeyguide.errors import DataError, nearest_name
 
 SOURCES: Mapping[tuple[str, str], Mapping[str, tuple[str, ...]]] = {
@@ -55,12 +56,6 @@ def feature_values(
     if name == "pt_fraction":
         return np.divide(own, of_jet, out=np.zeros_like(own), where=of_jet > 0)
     return own - of_jet if name == "delta_eta" else wrap_angle(own - of_jet)
-
-
-def wrap_angle(angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the angles in (-pi, pi]."""
-    wrapped: NDArray[np.float64] = np.pi - np.mod(np.pi - angle, 2 * np.pi)
-    return wrapped
 
 
 def pdg_classes(pdg_id: NDArray[np.generic]) -> NDArray[np.int8]:

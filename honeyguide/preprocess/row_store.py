@@ -106,7 +106,12 @@ def check_no_shared_files(shards: Shards, others: Shards) -> None:
 
 def _check_store(store: EventStore, settings: PreprocessSettings) -> None:
     named = [("preprocess.event_features", feature.name) for feature in settings.event_features]
-    named += [("preprocess.pt_column", settings.pt_column), ("preprocess.eta_column", settings.eta_column)]
+    axes = ["pt", "eta"]
+    if any(item.particle_features for item in settings.sets.values()):
+        axes += ["phi", "energy"]
+    named += [(f"preprocess.{axis}_column", getattr(settings, f"{axis}_column")) for axis in axes]
+    named += [("preprocess.targets", target.name) for target in settings.targets]
+    named += [("preprocess.observers", name) for name in settings.observers]
     for key, name in named:
         _check_name(name, store.columns["events"], "rows have no column", key, store.path)
     collections = [name for name, parent in store.parents.items() if parent == "events"]
@@ -114,8 +119,11 @@ def _check_store(store: EventStore, settings: PreprocessSettings) -> None:
         where, name = f"preprocess.sets.{key}", item.collection or key
         _check_name(name, collections, "rows have no collection", f"{where}.collection", store.path)
         columns = store.columns[name]
-        for feature in item.features:
-            _check_name(feature.name, columns, f"'{name}' has no column", f"{where}.features", store.path)
+        wanted = [("features", feature.name) for feature in item.features]
+        wanted += [("vectors", column) for column in item.vectors or ()]
+        wanted += [("particle_features", feature.column) for feature in item.computed if feature.column is not None]
+        for field, column in wanted:
+            _check_name(column, columns, f"'{name}' has no column", f"{where}.{field}", store.path)
         if item.order is not None:
             _check_name(item.order, columns, f"'{name}' has no column", f"{where}.order", store.path)
 

@@ -28,10 +28,10 @@ from honeyguide.preprocess.blocks import (
     training_samples,
 )
 from honeyguide.preprocess.census import check_training, count_events, event_splits, split_ids
-from honeyguide.preprocess.chain import Scalers, check_finite, scale_columns
+from honeyguide.preprocess.chain import Chain, Scalers, check_finite, scale_columns
+from honeyguide.preprocess.row_sets import set_columns, set_objects
 from honeyguide.preprocess.row_store import check_columns, check_reference, read_truths
-from honeyguide.preprocess.select import leading
-from honeyguide.preprocess.settings import PreprocessSettings, SetSettings
+from honeyguide.preprocess.settings import PreprocessSettings
 from honeyguide.preprocess.spec import build_scalers, build_spec, reuse_fit
 from honeyguide.preprocess.spectra import write_reweighting
 
@@ -70,8 +70,9 @@ def preprocess_rows(
     else:
         scalers, spec = reuse_fit(fitted, settings, samples, truths=truths.names)
     parts = _Parts.of(settings, scalers)
-    source = Source(shards, settings, Counter(progress, events_to_do(samples, counts, passes=parts.num_passes)))
-    for _ in range(parts.num_passes if fitted is None else 0):
+    passes = 0 if fitted else max((chain.num_passes for chain in parts.chains), default=0)
+    source = Source(shards, settings, Counter(progress, events_to_do(samples, counts, passes=passes)))
+    for _ in range(passes):
         _fit_pass(source, training_samples(samples, counts), parts)
     scalers.write(folder)
     write_spec(folder, spec)
@@ -84,32 +85,38 @@ def preprocess_rows(
 
 @dataclass(frozen=True)
 class _Parts:
-    """Features of the rows themselves, and of the objects of each set."""
+    """Features of the rows themselves, what is to be predicted of them, and features of the objects of each set."""
 
-    event: Part
+    rows: Mapping[str, Part]
     sets: Mapping[str, Part]
 
     @classmethod
     def of(cls, settings: PreprocessSettings, scalers: Scalers) -> _Parts:
-        sets = {name: Part(item.features, scalers.sets[name]) for name, item in settings.sets.items()}
-        return cls(Part(settings.event_features, scalers.event), sets)
+        rows = {"event": Part(settings.event_features, scalers.event)}
+        if settings.targets:
+            rows["targets"] = Part(settings.targets, scalers.targets)
+        sets = {name: Part(item.all_features, scalers.sets[name]) for name, item in settings.sets.items()}
+        return cls(rows, sets)
 
     @property
-    def num_passes(self) -> int:
-        """Passes over the rows that a complete fit takes."""
-        return max(chain.num_passes for part in (self.event, *self.sets.values()) for chain in part.chains)
+    def chains(self) -> list[Chain]:
+        """The chains of everything."""
+        return [chain for part in (*self.rows.values(), *self.sets.values()) for chain in part.chains]
 
     def unfitted(self) -> _Parts:
         sets = {name: part.unfitted() for name, part in self.sets.items()}
-        return _Parts(self.event.unfitted(), {name: part for name, part in sets.items() if part.features})
+        rows = {name: part.unfitted() for name, part in self.rows.items()}
+        return _Parts(rows, {name: part for name, part in sets.items() if part.features})
 
-    def required_columns(self, settings: PreprocessSettings, *further: str) -> dict[str, list[str]]:
+    def required_columns(
+        self, settings: PreprocessSettings, *further: str, vectors: bool = False
+    ) -> dict[str, list[str]]:
         """Returns the stored columns that the features need, by collection; ``further`` ones are of the rows."""
-        wanted = {"events": [*(feature.name for feature in self.event.features), *further]}
+        wanted = {"events": [*(feature.name for part in self.rows.values() for feature in part.features), *further]}
         for name, part in self.sets.items():
-            item = settings.sets[name]
-            columns = [*(feature.name for feature in part.features), *([] if item.order is None else [item.order])]
-            wanted.setdefault(item.collection or name, []).extend(columns)
+            columns, of_rows = set_columns(settings, name, part.features, vectors=vectors)
+            wanted["events"] += of_rows
+            wanted.setdefault(settings.sets[name].collection or name, []).extend(columns)
         return wanted
 
 
@@ -128,27 +135,17 @@ def _fit_pass(source: Source, samples: Sequence[SampleInfo], parts: _Parts) -> N
         for shard, block in source.blocks(sample, parts.required_columns(settings)):
             rows = np.flatnonzero(event_splits(split_ids(block), sample, settings) == TRAIN)
             keys = hash_ids(block.events["id"].astype(np.int64, copy=False), salt=FIT_SALT)
-            own = [block.events[feature.name][rows] for feature in parts.event.features]
-            parts.event.check(own, shard)
-            parts.event.partial_fit(own, keys[rows])
+            for part in parts.rows.values():
+                own = [block.events[feature.name][rows] for feature in part.features]
+                part.check(own, shard)
+                part.partial_fit(own, keys[rows])
             for name, part in parts.sets.items():
-                place, slot, columns = _object_columns(block, name, settings.sets[name], part, rows)
-                part.check(columns, shard)
-                object_keys = hash_ids((keys[rows][place] + slot.view(np.uint64)).view(np.int64), salt=FIT_SALT)
-                part.partial_fit(columns, object_keys)
-    for part in (parts.event, *parts.sets.values()):
-        for chain in part.chains:
-            chain.finish_pass()
-
-
-def _object_columns(
-    block: EventBlock, name: str, item: SetSettings, part: Part, rows: Indices
-) -> tuple[Indices, Indices, list[NDArray[np.generic]]]:
-    """Returns place in ``rows``, rank in the row and unscaled features of the objects of one set that are kept."""
-    collection = block.collections[item.collection or name]
-    order = None if item.order is None else collection.columns[item.order]
-    place, slot, index = leading(order, collection, parents=rows, limit=item.size)
-    return place, slot, [collection.columns[feature.name][index] for feature in part.features]
+                objects = set_objects(block, settings, name, part.features, rows, vectors=False, where=shard)
+                part.check(objects.columns, shard)
+                object_ids = (keys[rows][objects.place] + objects.slot.view(np.uint64)).view(np.int64)
+                part.partial_fit(objects.columns, hash_ids(object_ids, salt=FIT_SALT))
+    for chain in parts.chains:
+        chain.finish_pass()
 
 
 def _write_sample(
@@ -162,7 +159,8 @@ def _write_sample(
     """Scales and writes the rows of a sample; ``files`` has path and number of rows of each split."""
     settings, spec = source.settings, target.spec
     truth = ("truth",) if spec.truths else ()
-    wanted = parts.required_columns(settings, settings.pt_column, settings.eta_column, *truth)
+    further = (settings.pt_column, settings.eta_column, *settings.observers, *truth)
+    wanted = parts.required_columns(settings, *further, vectors=True)
     with contextlib.ExitStack() as stack:
         writers = {
             split: stack.enter_context(ModelInputsWriter(path, num_events=num_rows, spec=spec))
@@ -172,7 +170,7 @@ def _write_sample(
             splits = event_splits(split_ids(block), sample, settings)
             order = np.argsort(splits, kind="stable")
             arrays = _scaled(block, order, parts, settings, shard)
-            arrays |= _kinematics(block, order, settings, shard) | sample_columns(sample, spec, len(block))
+            arrays |= _unscaled(block, order, settings, shard) | sample_columns(sample, spec, len(block))
             arrays |= {"event_id": block.events["id"][order], "weight": block.events["weight"][order]}
             arrays |= {"group": split_ids(block)[order], "truth": _truth(block, target.codes[shard], shard)[order]}
             edges = np.cumsum([0, *np.bincount(splits, minlength=len(SPLITS))])
@@ -181,23 +179,22 @@ def _write_sample(
 
 
 def _scaled(block: EventBlock, order: Indices, parts: _Parts, settings: PreprocessSettings, shard: Path) -> Columns:
-    """Returns features of the rows, and features and mask of their sets, of a block with its rows in this order."""
-    own = [block.events[feature.name][order] for feature in parts.event.features]
+    """Returns what models see of a block with its rows in this order: of the rows and of the objects of each set."""
     arrays: Columns = {
         "objects": np.zeros((len(order), 0, 0), np.float32),
         "mask": np.zeros((len(order), 0), np.bool_),
-        "event": _scale(parts.event, own, shard, num_values=len(order)),
     }
+    for name, part in parts.rows.items():
+        own = [block.events[feature.name][order] for feature in part.features]
+        arrays[name] = _scale(part, own, shard, num_values=len(order))
     for name, part in parts.sets.items():
         size = settings.sets[name].size
-        place, slot, columns = _object_columns(block, name, settings.sets[name], part, order)
-        scaled = _scale(part, columns, shard)
-        features = np.zeros((len(order) * size, scaled.shape[1]), np.float32)
-        mask = np.zeros(len(order) * size, np.bool_)
-        features[place * size + slot] = scaled
-        mask[place * size + slot] = True
-        arrays[f"{name}/features"] = features.reshape(len(order), size, -1)
-        arrays[f"{name}/mask"] = mask.reshape(len(order), size)
+        objects = set_objects(block, settings, name, part.features, order, vectors=True, where=shard)
+        there = np.ones(len(objects.place), np.bool_)
+        arrays[f"{name}/features"] = objects.padded(_scale(part, objects.columns, shard), len(order), size)
+        arrays[f"{name}/mask"] = objects.padded(there, len(order), size)
+        if objects.vectors is not None:
+            arrays[f"{name}/vectors"] = objects.padded(objects.vectors, len(order), size)
     return arrays
 
 
@@ -218,13 +215,20 @@ def _scale(
     return scaled
 
 
-def _kinematics(block: EventBlock, order: Indices, settings: PreprocessSettings, shard: Path) -> Columns:
-    arrays: Columns = {}
-    for name, column in (("pt", settings.pt_column), ("eta", settings.eta_column)):
-        with np.errstate(over="ignore"):
-            arrays[name] = block.events[column][order].astype(np.float32)
-        check_finite(arrays[name], column, where=shard)
+def _unscaled(block: EventBlock, order: Indices, settings: PreprocessSettings, shard: Path) -> Columns:
+    """Returns pt and eta of the rows, and their observers side by side."""
+    axes = (("pt", settings.pt_column), ("eta", settings.eta_column))
+    arrays: Columns = {name: _float32(block, column, order, shard) for name, column in axes}
+    if settings.observers:
+        arrays["observers"] = np.stack([_float32(block, name, order, shard) for name in settings.observers], axis=1)
     return arrays
+
+
+def _float32(block: EventBlock, column: str, order: Indices, shard: Path) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):
+        values: NDArray[np.float32] = block.events[column][order].astype(np.float32)
+    check_finite(values, column, where=shard)
+    return values
 
 
 def _truth(block: EventBlock, codes: NDArray[np.int16], shard: Path) -> NDArray[np.int16]:

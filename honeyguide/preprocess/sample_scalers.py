@@ -61,6 +61,17 @@ class Robust(Linear, Sampled):
         self._set(median, high - low)
 
 
+class Percentile(Linear, Sampled):
+    """(value - median) / the larger of the distances from it to the 16 % and the 84 % quantile: weaver's "auto"."""
+
+    name = "percentile"
+
+    def fit_sorted(self, sample: NDArray[np.float64]) -> None:
+        """Sets median and distance."""
+        low, median, high = np.quantile(sample, [0.16, 0.5, 0.84])
+        self._set(median, max(high - median, median - low))
+
+
 class Power(Linear, Sampled):
     """Yeo and Johnson's power transformation (Biometrika 87, 954, 2000) of maximum likelihood, then standard."""
 

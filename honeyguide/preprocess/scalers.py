@@ -179,6 +179,38 @@ class L2(Linear, Streamed):
         self._set(0.0, self._squares**0.5)
 
 
+class Affine(Scaler):
+    """(value - center) * scale, given and not fitted, clipped to [low, high]."""
+
+    name = "affine"
+
+    def __init__(self, center: float = 0.0, scale: float = 1.0, clip: tuple[float, float] | None = None) -> None:
+        self.center = center
+        self.scale = scale
+        self.clip = clip
+
+    def transform(self, values: Values) -> Values:
+        """Returns the scaled and clipped values."""
+        scaled: Values = (_float64(values) - self.center) * self.scale
+        return scaled if self.clip is None else np.clip(scaled, *self.clip)
+
+    def inverse(self, scaled: Values) -> Values:
+        """Returns scaled / scale + center; of what was clipped the value where the clipping begins."""
+        scaled = _float64(scaled)
+        values: Values = (scaled if self.clip is None else np.clip(scaled, *self.clip)) / self.scale + self.center
+        return values
+
+    def log_jacobian(self, values: Values) -> Values:
+        """Returns log|scale|, and -inf where values are clipped."""
+        scaled = (_float64(values) - self.center) * self.scale
+        low, high = self.clip or (-np.inf, np.inf)
+        return np.where((scaled < low) | (scaled > high), -np.inf, np.log(abs(self.scale)))
+
+    def state(self) -> dict[str, Any]:
+        """Returns center, scale and clip."""
+        return {"center": self.center, "scale": self.scale, "clip": None if self.clip is None else list(self.clip)}
+
+
 class Log(Scaler):
     """sign(value) * log(1 + |value|): log1p for what is positive, continued as an odd function to what is not."""
 

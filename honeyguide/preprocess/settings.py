@@ -8,11 +8,12 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
 from honeyguide.data.features import FEATURES, Feature
+from honeyguide.data.particle_table import PARTICLE_FEATURES, ParticleFeature, ParticleFeatures
 from honeyguide.data.reweighting_settings import ReweightingSettings
 from honeyguide.errors import nearest_name
 from honeyguide.settings import Settings, insignificant
 
-LINEAR_SCALERS = ("minmax", "standard", "robust", "l2", "maxabs")
+LINEAR_SCALERS = ("minmax", "standard", "robust", "l2", "maxabs", "percentile", "affine")
 SHAPE_SCALERS = ("log", "power", "quantile")
 LONE_SCALERS = ("sincos", "onehot", "none")
 SCALERS = LINEAR_SCALERS + SHAPE_SCALERS + LONE_SCALERS
@@ -22,11 +23,18 @@ COLLECTIONS = {"event": "events", "jet": "jets", "constituent": "constituents"}
 """The collection of the event store whose members are the objects at each level."""
 
 _JET = "jet_"
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Clip = tuple[Number, Number]
 _SET_NAME = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 _TELLING = frozenset({"id", "group", "truth", "label", "process", "generator", "signal_point"})
 """Columns of a row that no model may see."""
-SET_NAMES_TAKEN = frozenset({"objects", "mask", "event", "event_id", "weight", "pt", "eta"}) | _TELLING
-_ROW_FIELDS = ("sets", "pt_column", "eta_column", "reweighting")
+SET_NAMES_TAKEN = (
+    frozenset({"objects", "mask", "event", "event_id", "weight", "pt", "eta", "targets", "observers"}) | _TELLING
+)
+_ROW_FIELDS = (
+    *("sets", "pt_column", "eta_column", "phi_column", "energy_column"),
+    *("targets", "observers", "reweighting"),
+)
 
 
 class FeatureSetting(Settings):
@@ -36,10 +44,18 @@ class FeatureSetting(Settings):
     """Name in the feature table, e.g. ``pt``; constituents may also have features of their jet, e.g. ``jet_btag``. At
     level row the name of any column of the dataset."""
     scaler: str = "none"
-    """A scaler or a chain such as ``log+standard``: minmax, standard, robust, l2, maxabs, log, power, quantile.
+    """A scaler or a chain such as ``log+standard``: minmax, standard, robust, l2, maxabs, percentile, affine, log,
+    power, quantile.
 
-    ``sincos`` (angles), ``onehot`` (categories) and ``none`` stand alone.
+    ``sincos`` (angles), ``onehot`` (categories) and ``none`` stand alone. ``percentile`` is weaver's automatic
+    standardisation, ``affine`` what ``center``, ``scale`` and ``clip`` say, without any fit.
     """
+    center: float | None = Field(None, allow_inf_nan=False)
+    """For ``affine``, (value - center) * scale; null for 0."""
+    scale: float | None = Field(None, allow_inf_nan=False)
+    """For ``affine``; null for 1."""
+    clip: Clip | None = None
+    """Smallest and largest value that ``affine`` gives; null for no limits."""
 
     @field_validator("scaler")
     @classmethod
@@ -52,10 +68,33 @@ class FeatureSetting(Settings):
                 raise ValueError(f"'{stage}' can't be part of the chain '{chain}': it stands alone")
         return "+".join(stages)
 
+    @model_validator(mode="after")
+    def _affine_is_whole(self) -> Self:
+        given = [name for name in ("center", "scale", "clip") if getattr(self, name) is not None]
+        if given and "affine" not in self.stages:
+            raise ValueError(f"{', '.join(given)} of '{self.name}': for the scaler affine, and it has {self.scaler}")
+        if self.stages.count("affine") > 1 or ("affine" in self.stages and not given):
+            raise ValueError(f"'affine' of '{self.name}' stands once in a chain, and with center, scale or clip")
+        if self.scale == 0 or (self.clip is not None and self.clip[0] >= self.clip[1]):
+            raise ValueError(f"'affine' of '{self.name}' makes everything the same: scale is 0, or clip is empty")
+        return self
+
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the scalers in the order in which they are applied; empty for ``none``."""
         return () if self.scaler == "none" else tuple(self.scaler.split("+"))
+
+    @property
+    def affine(self) -> tuple[float, float, Clip | None]:
+        """Center, scale and clip of the scaler ``affine``."""
+        return (self.center or 0.0, 1.0 if self.scale is None else self.scale, self.clip)
+
+    @classmethod
+    def of_particles(cls, feature: ParticleFeature) -> FeatureSetting:
+        """Returns the setting of a computed feature of particles."""
+        if feature.scale is None:
+            return cls(name=feature.name)
+        return cls(name=feature.name, scaler="affine", center=feature.center, scale=feature.scale, clip=feature.clip)
 
 
 def _features(*pairs: tuple[str, str]) -> tuple[FeatureSetting, ...]:
@@ -81,8 +120,34 @@ class SetSettings(Settings):
     """Objects kept per row, the first ones; rows with fewer are padded."""
     order: str | None = None
     """Column by which objects are ordered, largest first; null to keep them as they are stored."""
-    features: tuple[FeatureSetting, ...] = Field(min_length=1)
-    """Columns of the collection."""
+    vectors: tuple[str, str, str, str] | None = None
+    """Columns of the collection that are the four-momenta px, py, pz, E [GeV], in this order: networks of particles see
+    them, unscaled, beside the features. Null for none."""
+    particle_features: ParticleFeatures | None = None
+    """Features of particles in a jet as weaver's configs of JetClass define, order and scale them, computed from
+    ``vectors`` and the row's pt, eta, phi and energy: ``kin`` (7: pt_log, e_log, logptrel, logerel, deltaR, deta,
+    dphi), ``kinpid`` (13; with the collection's charge, isChargedHadron, isNeutralHadron, isPhoton, isElectron,
+    isMuon), ``full`` (17; with d0val, d0err, dzval, dzerr, too). Null for none."""
+    features: tuple[FeatureSetting, ...] = ()
+    """Columns of the collection; they come after ``particle_features``, without which there is one at least."""
+
+    @property
+    def computed(self) -> tuple[ParticleFeature, ...]:
+        """The features that are computed."""
+        return () if self.particle_features is None else PARTICLE_FEATURES[self.particle_features]
+
+    @property
+    def all_features(self) -> tuple[FeatureSetting, ...]:
+        """The computed features, then the columns."""
+        return (*map(FeatureSetting.of_particles, self.computed), *self.features)
+
+    @model_validator(mode="after")
+    def _sees_something(self) -> Self:
+        if not self.all_features:
+            raise ValueError("a set has features, or particle_features")
+        if self.particle_features is not None and self.vectors is None:
+            raise ValueError("particle_features are computed from vectors: name their four columns")
+        return self
 
 
 class PreprocessSettings(Settings):
@@ -111,6 +176,14 @@ class PreprocessSettings(Settings):
     """Column that is the row's transverse momentum [GeV]; at level row only."""
     eta_column: str = "eta"
     """Column that is the row's pseudorapidity; at level row only."""
+    phi_column: str = "phi"
+    """Column that is the row's azimuth; read where sets have ``particle_features``."""
+    energy_column: str = "energy"
+    """Column that is the row's energy [GeV]; read where sets have ``particle_features``."""
+    targets: tuple[FeatureSetting, ...] = ()
+    """Columns of the rows that a model learns to predict, and their scalers; at level row only."""
+    observers: tuple[str, ...] = ()
+    """Columns of the rows that are kept beside the scores and that no model sees, e.g. ``mass``; at level row only."""
     reweighting: ReweightingSettings | None = None
     """Gives all truths the pt and eta spectrum of one of them in the training, by the spectra of the training split; at
     level row only. Null for none."""
@@ -196,11 +269,12 @@ def _check_rows(settings: PreprocessSettings) -> None:
         )
     if not settings.sets and not settings.event_features:
         raise ValueError("at level row a model sees event_features and sets, and both are empty")
-    groups = {"event_features": settings.event_features}
+    groups = {"event_features": settings.event_features, "targets": settings.targets}
     for name, item in settings.sets.items():
         if name in SET_NAMES_TAKEN:
             raise ValueError(f"sets: '{name}' is the name of something else in model inputs: take another")
-        groups[f"sets.{name}"] = item.features
+        groups[f"sets.{name}"] = item.all_features
+    _check_targets(settings)
     for place, features in groups.items():
         names = [feature.name for feature in features]
         for feature in features:
@@ -212,6 +286,22 @@ def _check_rows(settings: PreprocessSettings) -> None:
                 raise ValueError(
                     f"event_features: '{feature.name}' says what a model shall find out, or where it is from"
                 )
+
+
+def _check_targets(settings: PreprocessSettings) -> None:
+    seen = {feature.name for feature in settings.event_features}
+    for target in settings.targets:
+        if target.name in seen:
+            raise ValueError(f"targets: '{target.name}' is among event_features: the model would be told the answer")
+        if target.scaler == "sincos":
+            raise ValueError(f"targets: '{target.name}' can't be sincos: a target is one value")
+    names = [target.name for target in settings.targets]
+    for place, found in (("targets", names), ("observers", list(settings.observers))):
+        for name in found:
+            if found.count(name) > 1:
+                raise ValueError(f"{place}: '{name}' is given twice")
+            if name in _TELLING:
+                raise ValueError(f"{place}: '{name}' is kept with every row anyway, and is no quantity")
 
 
 def _check_ordering(name: str, collection: str, *, key: str) -> None:

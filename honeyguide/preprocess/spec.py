@@ -11,6 +11,7 @@ from honeyguide.data.model_inputs import read_spec
 from honeyguide.data.sample import SampleInfo
 from honeyguide.errors import ConfigError, DataError, nearest_name
 from honeyguide.preprocess.chain import Chain, Scalers
+from honeyguide.preprocess.scalers import Affine
 from honeyguide.preprocess.settings import FeatureSetting, PreprocessSettings, locate_feature
 
 
@@ -39,9 +40,13 @@ def build_spec(
         generators=_merge(base.generators if base else (), sorted({sample.generator for sample in samples})),
         signal_points=_merge(base.signal_points if base else (), names),
         sets=tuple(
-            ObjectSet(name=name, size=item.size, columns=_row_columns(item.features))
+            ObjectSet(
+                name=name, size=item.size, columns=_row_columns(item.all_features), vectors=item.vectors is not None
+            )
             for name, item in settings.sets.items()
         ),
+        targets=_row_columns(settings.targets),
+        observers=settings.observers,
         truths=truths,
     )
 
@@ -58,7 +63,7 @@ def reuse_fit(
     """
     base, scalers = read_spec(folder), Scalers.read(folder)
     spec = build_spec(settings, samples, base=base, truths=base.truths)
-    parts = ("level", "shape", "columns", "event_columns", "sets")
+    parts = ("level", "shape", "columns", "event_columns", "sets", "targets", "observers")
     unlike = [name for name in parts if getattr(spec, name) != getattr(base, name)]
     if unlike or _stages(scalers) != _stages(build_scalers(settings)):
         raise ConfigError(
@@ -82,20 +87,33 @@ def reuse_fit(
 def build_scalers(settings: PreprocessSettings) -> Scalers:
     """Returns unfitted chains for all features."""
     if settings.level == "row":
-        event, *of_sets = (
-            tuple(Chain(setting.name, setting.stages, fit_sample=settings.fit_sample) for setting in features)
-            for features in (settings.event_features, *(item.features for item in settings.sets.values()))
+        return Scalers(
+            objects=(),
+            event=_row_chains(settings.event_features, settings),
+            sets={name: _row_chains(item.all_features, settings) for name, item in settings.sets.items()},
+            targets=_row_chains(settings.targets, settings),
         )
-        return Scalers((), event, dict(zip(settings.sets, of_sets, strict=True)))
     return Scalers(
         objects=tuple(_chain(setting, settings.level, settings) for setting in settings.object_features),
         event=tuple(_chain(setting, "event", settings) for setting in settings.event_features),
     )
 
 
-def _stages(scalers: Scalers) -> list[list[str]]:
-    chains = [*scalers.objects, *scalers.event, *(chain for of_set in scalers.sets.values() for chain in of_set)]
-    return [[stage.name for stage in chain.stages] for chain in chains]
+def _stages(scalers: Scalers) -> list[list[object]]:
+    """Returns what is known of all stages before anything is fitted."""
+    of_sets = (chain for of_set in scalers.sets.values() for chain in of_set)
+    chains = [*scalers.objects, *scalers.event, *of_sets, *scalers.targets]
+    return [
+        [(stage.name, stage.state() if isinstance(stage, Affine) else None) for stage in chain.stages]
+        for chain in chains
+    ]
+
+
+def _row_chains(features: Sequence[FeatureSetting], settings: PreprocessSettings) -> tuple[Chain, ...]:
+    return tuple(
+        Chain(setting.name, setting.stages, fit_sample=settings.fit_sample, affine=setting.affine)
+        for setting in features
+    )
 
 
 def _merge(known: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
@@ -104,7 +122,13 @@ def _merge(known: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
 
 def _chain(setting: FeatureSetting, level: str, settings: PreprocessSettings) -> Chain:
     _, feature = locate_feature(setting.name, level)
-    return Chain(setting.name, setting.stages, num_categories=len(feature.categories), fit_sample=settings.fit_sample)
+    return Chain(
+        setting.name,
+        setting.stages,
+        num_categories=len(feature.categories),
+        fit_sample=settings.fit_sample,
+        affine=setting.affine,
+    )
 
 
 def _columns(features: Sequence[FeatureSetting], level: str) -> tuple[Column, ...]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class AveragedWeights:
@@ -17,12 +17,12 @@ class AveragedWeights:
     (running means of normalisations) are not averaged a second time: those of the model are used.
 
     Args:
-        model: The model that is trained.
+        weights: Those that are trained.
         decay: How much of the average stays in each step.
     """
 
-    def __init__(self, model: nn.Module, *, decay: float) -> None:
-        self._weights: list[Tensor] = list(model.parameters())
+    def __init__(self, weights: Iterable[Tensor], *, decay: float) -> None:
+        self._weights: list[Tensor] = list(weights)
         self._average = [parameter.detach().clone() for parameter in self._weights]
         self._decay = decay
         self._steps = 0

@@ -71,6 +71,12 @@ class WeightedLoss:
         self._values = {name: values[name] for name in self._model.annealable}
         self._model.anneal(self._values)
 
+    def plain(self, batch: Batch) -> Tensor:
+        """Returns ``total`` of a batch, in this process alone and not compiled: for gradients of the inputs."""
+        with torch.autocast(self.device.type, self._type) if self._type else contextlib.nullcontext():
+            terms = self._model.loss(batch)
+        return weighted_sum(terms, self.weights)
+
     def __call__(self, batch: Batch) -> dict[str, Tensor]:
         """Returns the mean of every term over the batch, and ``total``.
 

@@ -22,6 +22,9 @@ class TrainingProgress(Protocol):
     ) -> None:
         """Ends, with an error or without."""
 
+    def model(self, cost: str) -> None:
+        """Is told what the model costs, in a line."""
+
     def start(self, *, num_epochs: int, num_events: int, done: int = 0) -> None:
         """Is told how many epochs there will be at most, how many events each has, and how many events are done."""
 
@@ -40,6 +43,9 @@ class SilentProgress:
 
     def __exit__(self, *_: object) -> None:
         return
+
+    def model(self, cost: str) -> None:
+        """Does nothing."""
 
     def start(self, *, num_epochs: int, num_events: int, done: int = 0) -> None:
         """Does nothing."""
@@ -78,6 +84,10 @@ class TerminalProgress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+    def model(self, cost: str) -> None:
+        """Shows the line."""
+        self._console.print(cost, soft_wrap=True, highlight=False)
 
     def start(self, *, num_epochs: int, num_events: int, done: int = 0) -> None:
         """Shows a bar of what is done, which is more than nothing where a training goes on."""

@@ -12,11 +12,13 @@ import torch
 
 from honeyguide.data.event_weights import make_event_weights, refit_reweighting, reweighted, sampled
 from honeyguide.data.folds import Fold, split_fold
+from honeyguide.data.length_buckets import BucketStream
 from honeyguide.data.model_inputs import ModelInputs, list_inputs, read_spec
 from honeyguide.data.reweighting import Reweighting
 from honeyguide.data.row_reweighting import RowSampling, read_row_reweighting
 from honeyguide.data.streams import BatchStream
-from honeyguide.errors import DataError
+from honeyguide.errors import ConfigError, DataError
+from honeyguide.nn.cost import cost
 from honeyguide.nn.model import Model
 from honeyguide.settings import significant_values
 from honeyguide.training.checkpoint import Checkpoints
@@ -27,6 +29,7 @@ from honeyguide.training.metrics import MetricsLog
 from honeyguide.training.progress import SilentProgress, TrainingProgress
 from honeyguide.training.ranks import Member, Ranks, meet
 from honeyguide.training.settings import TrainingSettings
+from honeyguide.training.start import begin_with
 from honeyguide.training.stopping import StopRequest
 from honeyguide.training.weights import BuildModel, describe, save_weights, write_description
 
@@ -102,7 +105,8 @@ def train(
     Raises:
         DataError: There are no training events.
         ConfigError: There are more or fewer processes than the settings say, or a device is missing.
-        ModelError: A term is NaN or infinite, or not the one that the config names.
+        ModelError: A term is NaN or infinite, or not the one that the config names; the weights to begin with are those
+            of another model.
         StoppedError: The process got SIGTERM; the checkpoint has all that was done.
         StoreError: The checkpoint is of another training, or can't be written.
     """
@@ -115,11 +119,18 @@ def train(
         meet(member, device=device, size=settings.processes) as ranks,
         told,
     ):
-        model = build_model(read_spec(inputs.folder if isinstance(inputs, Fold) else inputs)).to(device)
+        model = build_model(read_spec(inputs.folder if isinstance(inputs, Fold) else inputs))
+        told.model(cost(model).line())
+        model = model.to(device)
+        begun = None if settings.start is None else begin_with(model, settings.start)
         if ranks.is_first:
             save_weights(model.state_dict(), folder / "initial.safetensors")
             write_description(model, folder)
         ranks.seed_own_draws(seed)
+        if settings.length_buckets and not model.any_length:
+            raise ConfigError(
+                "this model needs all slots of its inputs", where="training.length_buckets", allowed=False
+            )
         streams = _open_streams(inputs, settings, seed=seed, device=device, part=ranks.part)
         fold = [inputs.number, inputs.count] if isinstance(inputs, Fold) else None
         owner = {"seed": seed, "fold": fold, "num_events": [stream.num_events for stream in streams]}
@@ -127,7 +138,7 @@ def train(
         with StopRequest(listen=session.checkpoint is not None) as stop:
             around = Surroundings(told, checkpoints, stop)
             result = _fit(model, streams, folder, settings=settings, surroundings=around, ranks=ranks)
-        if ranks.is_first and not model.classes:
+        if ranks.is_first and model.is_detector:
             write_latent_gaussians(model, _open_sources(inputs)["train"], folder, batch_size=settings.batch_size)
         about: dict[str, Any] = {
             "seed": seed,
@@ -139,6 +150,7 @@ def train(
         "torch": torch.__version__,
         "settings": settings.model_dump(mode="json"),
         "model": describe(model),
+        "start": begun,
         "num_events": {"train": streams[0].num_events, "validation": streams[1].num_events},
         "resident": streams[0].is_resident,
         "result": vars(result),
@@ -214,7 +226,7 @@ def _open_streams(
             weights = sampled(weights, RowSampling(reweighting, seed), sources)
         elif reweighting is not None:
             weights = reweighted(weights, reweighting, sources)
-        stream = BatchStream(
+        stream = (BucketStream if settings.length_buckets else BatchStream)(
             sources,
             batch_size=settings.batch_size * (settings.accumulate if is_training else 1),
             device=device,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
@@ -62,6 +63,13 @@ def factor_of(settings: TrainingSettings, *, steps_per_epoch: int) -> Callable[[
                 return _cosine(1, _LAST_FACTOR, (done - turn) / (1 - turn))
             case "flat_decay":
                 return 1.0 if done < turn else _DECAYED ** ((done - turn) / (1 - turn))
+            case "flat_decay_epochs":
+                num_decays = max(1, math.floor(settings.epochs * (1 - turn) + 1e-9))
+                num_flat = settings.epochs - num_decays
+                return float(_DECAYED ** (max(0, step // steps_per_epoch - num_flat + 1) / num_decays))
+            case "linear":
+                epochs, factors = np.array(settings.scheduler_points).T
+                return float(np.interp(step / steps_per_epoch, epochs, factors))
             case _:
                 epoch = step // steps_per_epoch
                 return settings.scheduler_factor ** sum(epoch >= start for start in settings.scheduler_steps)
@@ -138,7 +146,7 @@ class Plateau(Schedule):
             optimizer,
             factor=settings.scheduler_factor,
             patience=settings.scheduler_patience,
-            min_lr=_SMALLEST_FACTOR * settings.learning_rate,
+            min_lr=[_SMALLEST_FACTOR * group["lr"] for group in optimizer.param_groups],
         )
 
     def after_epoch(self, loss: float) -> None:

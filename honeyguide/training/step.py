@@ -13,6 +13,7 @@ from torch import Tensor
 
 from honeyguide.data.batch import Batch
 from honeyguide.nn.model import Model
+from honeyguide.training.adversarial import Attack
 from honeyguide.training.averaging import AveragedWeights
 from honeyguide.training.loss import WeightedLoss
 from honeyguide.training.optimizers import Lookahead, make_optimizer, restore_optimizer
@@ -46,25 +47,29 @@ class Stepper:
     ) -> None:
         self._loss = loss
         self._ranks = ranks
-        self._parameters = list(model.parameters())
+        trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        self._parameters = list(trained.values())
         self._accumulate = settings.accumulate
         self._clip = settings.gradient_clip
-        self.optimizer = make_optimizer(self._parameters, settings)
+        self._attack: Attack | None = None
+        if settings.adversarial is not None:
+            self._attack = Attack(model, settings.adversarial, where="training.adversarial")
+            self._attacked = settings.adversarial.share
+        self.optimizer = make_optimizer(trained, settings)
+        self._factor: float = self.optimizer.param_groups[0]["factor"]
         self.schedule = make_schedule(self.optimizer, settings, steps_per_epoch=steps_per_epoch)
         self._scaler = torch.amp.GradScaler(loss.device.type, enabled=settings.precision == "fp16")
         self._lookahead: Lookahead | None = None
-        if settings.lookahead_steps is not None:
-            self._lookahead = Lookahead(
-                self._parameters, every=settings.lookahead_steps, share=settings.lookahead_share
-            )
+        if settings.slow_steps is not None:
+            self._lookahead = Lookahead(self._parameters, every=settings.slow_steps, share=settings.lookahead_share)
         self._average: AveragedWeights | None = None
         if settings.ema_decay is not None:
-            self._average = AveragedWeights(model, decay=settings.ema_decay)
+            self._average = AveragedWeights(self._parameters, decay=settings.ema_decay)
 
     @property
     def learning_rate(self) -> float:
-        """Learning rate of the next step."""
-        rate: float = self.optimizer.param_groups[0]["lr"]
+        """Learning rate of the next step, before any factor of ``learning_rates``."""
+        rate: float = self.optimizer.param_groups[0]["lr"] / self._factor
         return rate
 
     def step(self, batch: Batch, num_events: int) -> dict[str, Tensor]:
@@ -99,11 +104,25 @@ class Stepper:
         for number, part in enumerate(parts, start=1):
             # gradients are averaged over the processes, so each one's events count by their number; a lent one does not
             share = min(len(part), own) * size / num_events
-            with contextlib.nullcontext() if number == len(parts) else self._loss.without_exchange():
-                terms = self._loss(part)
-                self._scaler.scale(_times(terms["total"], share)).backward()  # type: ignore[no-untyped-call]
+            terms = self._backward_part(part, share, exchange=number == len(parts))
             for name, value in terms.items():
-                term = _times(value.detach(), len(part) / len(batch))
+                term = _times(value, len(part) / len(batch))
+                sums[name] = term + sums[name] if number > 1 else term
+        return sums
+
+    def _backward_part(self, part: Batch, share: float, *, exchange: bool) -> dict[str, Tensor]:
+        """Returns the terms of a part of a batch, of clean and attacked rows in their proportion."""
+        kinds = [(part, 1.0)]
+        if self._attack is not None:
+            attacked = self._attack(part, self._loss.plain)
+            kinds = [(part, 1 - self._attacked), (attacked, self._attacked)][self._attacked == 1 :]
+        sums: dict[str, Tensor] = {}
+        for number, (rows, weight) in enumerate(kinds, start=1):
+            with contextlib.nullcontext() if exchange and number == len(kinds) else self._loss.without_exchange():
+                terms = self._loss(rows)
+                self._scaler.scale(_times(terms["total"], share * weight)).backward()  # type: ignore[no-untyped-call]
+            for name, value in terms.items():
+                term = _times(value.detach(), weight)
                 sums[name] = term + sums[name] if number > 1 else term
         return sums
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from honeyguide.settings import Settings
 from models.tagger.presets import PRESETS, Preset
+from models.tagger.regression_settings import RegressionSettings
+from models.tagger.transformer_settings import TransformerSettings
 
 Size = Annotated[int, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Term = Literal["cross_entropy", "accuracy", "l1", "l2"]
+Term = Literal["cross_entropy", "accuracy", "l1", "l2", "regression", "quantile"]
 
 
 class SetSettings(Settings):
@@ -30,6 +32,25 @@ class SetSettings(Settings):
         return self.layers or layers, self.recurrent or (150 if name == "cpf" else 50)
 
 
+class DeepJetTransformerSettings(Settings):
+    """Numbers and widths of the layers of ``deepjet_transformer``; the defaults are the published ones."""
+
+    embedding: tuple[Size, ...] = Field((64, 128, 128), min_length=1)
+    """Widths of the layers that every object passes alone; the last one is that of the blocks."""
+    num_blocks: Size = 3
+    """Blocks of attention among all objects."""
+    num_heads: Size = 8
+    """Heads of attention of a block, which share its width equally."""
+    num_dense: Size = 3
+    """Fully connected layers after the pooling, each as wide as what is pooled and the features of the row."""
+
+    @model_validator(mode="after")
+    def _possible(self) -> DeepJetTransformerSettings:
+        if self.embedding[-1] % self.num_heads:
+            raise ValueError(f"{self.num_heads} heads can't share a width of {self.embedding[-1]} equally")
+        return self
+
+
 class TaggerConfig(Settings):
     """A classifier of rows (jets) by their truth."""
 
@@ -37,10 +58,12 @@ class TaggerConfig(Settings):
     """Name of the family."""
     preset: Preset | None = None
     """Name of a tagger: it fills in what is not given here, see ``models/tagger/presets.py``."""
-    network: Literal["deepjet", "mlp", "particlenet"] = "deepjet"
+    network: Literal["deepjet", "mlp", "particlenet", "particle_transformer", "deepjet_transformer"] = "deepjet"
     """``deepjet``: layers for every object alone, then a recurrent layer over the objects of each set, then fully
     connected layers (arXiv:2008.10519). ``mlp``: fully connected layers over everything side by side. ``particlenet``:
-    edge convolutions over the objects of all sets together (arXiv:1902.08570)."""
+    edge convolutions over the objects of all sets together (arXiv:1902.08570). ``particle_transformer``: attention
+    between the objects of all sets, with a bias made of their four-momenta (arXiv:2202.03772).
+    ``deepjet_transformer``: attention among them without such a bias (arXiv:2406.08590)."""
     classes: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     """Name of a class to the truths that are in it, such as ``b: [b, bb, lepb]``; empty: every truth of the inputs is a
     class of its own."""
@@ -58,17 +81,33 @@ class TaggerConfig(Settings):
     """Widths of the maps of each edge convolution; read by ``particlenet``."""
     num_neighbours: Size = 16
     """Neighbours of an object; read by ``particlenet``."""
+    fusion: bool = False
+    """Whether a further layer takes the outputs of all edge convolutions side by side, as the authors' later networks
+    do, and not those of the last one alone; read by ``particlenet``."""
     coordinates: tuple[str, ...] = Field(("deta", "dphi"), min_length=1)
     """Columns of all sets in which objects are near each other, for the first edge convolution; read by
     ``particlenet``."""
-    hidden: tuple[Size, ...] = Field((200, 100, 100, 100, 100, 100, 100, 100), min_length=1)
-    """Widths of the fully connected layers; the last one is the latent space. The default is DeepJet's."""
+    transformer: TransformerSettings = Field(default_factory=TransformerSettings)
+    """The blocks of ``particle_transformer``."""
+    deepjet_transformer: DeepJetTransformerSettings = Field(default_factory=DeepJetTransformerSettings)
+    """Layers of ``deepjet_transformer``, which reads this in place of ``hidden``."""
+    bias: bool = True
+    """``false``: no bias and no affine term anywhere in the network, as one-class learning needs it (L. Ruff et al.,
+    ICML 2018, proposition 2). Not read by ``deepjet`` and ``mlp``."""
+    hidden: tuple[Size, ...] = (200, 100, 100, 100, 100, 100, 100, 100)
+    """Widths of the fully connected layers; the last one is the latent space. The default is DeepJet's. The Particle
+    Transformer as published has none: its latent space is what the class token has read."""
     dropout: float = Field(0.1, ge=0, lt=1)
     """Share of the hidden values that are set to 0 during training."""
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Share of a row's truth that is spread over all classes (arXiv:1512.00567)."""
+    classify: bool = True
+    """false: there are no classes, and the model predicts the targets of ``regression`` alone."""
+    regression: dict[str, RegressionSettings] = Field(default_factory=dict)
+    """Targets of the inputs (``preprocess.targets``) that are predicted beside the classes, and how."""
     terms: dict[str, Weight] = Field(default_factory=dict, validate_default=True)
-    """Weight of each loss term; what is not given stays at ``{cross_entropy: 1.0}``. ``l1``, ``l2``: sums of ``|w|``,
+    """Weight of each loss term; what is not given stays at ``{cross_entropy: 1.0}``, and 1 for ``regression`` and
+    ``quantile`` of the targets of ``regression``, in units of the scaled targets. ``l1``, ``l2``: sums of ``|w|``,
     ``w²`` over all weights w. ``accuracy``, the share of rows whose class has the largest probability, is logged, and
     has weight 0."""
 
@@ -88,17 +127,28 @@ class TaggerConfig(Settings):
 
     @field_validator("terms", mode="before")
     @classmethod
-    def _complete_terms(cls, given: Any) -> Any:
+    def _complete_terms(cls, given: Any, info: ValidationInfo) -> Any:
         # one key given by an override must not remove the others
         if not isinstance(given, dict):
             return given
         unknown = [str(name) for name in given if name not in get_args(Term)]
         if unknown:
             raise ValueError(f"there is no term {', '.join(unknown)}: allowed are {', '.join(get_args(Term))}")
-        return {"cross_entropy": 1.0, "accuracy": 0.0} | given
+        targets: dict[str, RegressionSettings] = info.data.get("regression", {})
+        terms = {"cross_entropy": 1.0, "accuracy": 0.0} if info.data.get("classify", True) else {}
+        terms |= {"regression": 1.0} if targets else {}
+        terms |= {"quantile": 1.0} if any(item.quantiles for item in targets.values()) else {}
+        empty = [name for name in given if name not in (*terms, "l1", "l2")]
+        if empty:
+            raise ValueError(f"nothing makes the terms {', '.join(empty)}: see classify and regression")
+        return terms | given
 
     @model_validator(mode="after")
     def _possible(self) -> TaggerConfig:
+        if not self.hidden and self.network not in ("particle_transformer", "deepjet_transformer"):
+            raise ValueError(f"hidden: {self.network} needs a fully connected layer")
+        if not self.bias and self.network in ("deepjet", "mlp"):
+            raise ValueError(f"bias: {self.network} has no form without biases")
         if len(self.classes) == 1:
             raise ValueError("a classifier needs two or more classes")
         empty = [name for name, truths in self.classes.items() if not truths]
@@ -108,7 +158,11 @@ class TaggerConfig(Settings):
         twice = [truth for truth, count in counts.items() if count > 1]
         if twice:
             raise ValueError(f"truths in more than one class, or twice in one: {', '.join(twice)}")
-        if self.terms["accuracy"]:
+        if not self.classify and not self.regression:
+            raise ValueError("without classes (classify: false) a tagger needs targets in regression")
+        if not self.classify and self.classes:
+            raise ValueError("classify: false, and classes are given")
+        if self.terms.get("accuracy"):
             raise ValueError("accuracy has no gradient to train on: its weight is 0")
         if not any(self.terms.values()):
             raise ValueError("every term has weight 0: there is nothing to train on")

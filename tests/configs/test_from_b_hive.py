@@ -59,7 +59,7 @@ def test_command_writes_an_experiment_that_loads(
     told = capsys.readouterr().out
     assert "process_weights" in told
     assert "processor" in told
-    settings = load_experiment("mine.yaml").settings
+    settings = load_experiment(str(tmp_path / "mine.yaml")).settings
     reader = settings.dataset.reader.root
     assert reader is not None
     assert reader.tree == "DeepJetNTupler/DeepJetvars"

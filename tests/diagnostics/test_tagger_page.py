@@ -53,7 +53,7 @@ def tagger(tmp_path_factory) -> Looked:
 def test_sections_that_make_no_sense_say_so(tagger):
     not_made = {name for name, section in tagger.sections.items() if "not_made" in section.data}
     assert not_made == {"sigma", "reconstruction", "signal_points", "resources"}
-    assert "is a classifier" in tagger.sections["signal_points"].text
+    assert "no anomaly detector" in tagger.sections["signal_points"].text
     assert "scores" not in tagger.sections  # their place has the section of the classes
     assert all(tagger.sections[name].plots == () for name in not_made)
 

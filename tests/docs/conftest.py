@@ -14,6 +14,8 @@ import models
 import tasks
 from tests.docs.pages import blocks, text_of
 
+EXPLAIN = "docs/export-and-explain.md"
+
 
 @pytest.fixture(scope="module")
 def followed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -47,7 +49,15 @@ def line_of(found: list, part: str) -> str:
 @pytest.fixture
 def study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder with the YAML files of README, tutorial and study, as working directory."""
-    for page in ("README.md", "docs/tutorial.md", "docs/tagging-tutorial.md", "docs/enrichment.md"):
+    pages = (
+        "README.md",
+        "docs/tutorial.md",
+        "docs/tagging-tutorial.md",
+        "docs/enrichment.md",
+        "docs/training.md",
+        EXPLAIN,
+    )
+    for page in pages:
         for block in blocks(text_of(page)):
             if block.file.endswith(".yaml"):
                 (tmp_path / block.file).write_text(block.text)

@@ -86,6 +86,9 @@ def test_tutorial_of_b_hive_runs_as_it_stands(tutorial: Law) -> None:
     assert {path.suffix for path in output(tutorial, "ROCCurveTask").iterdir()} >= {".png", ".pdf", ".json", ".h5"}
     ran = succeeded(tutorial, "tasks.working_point.WorkingPointTask", *TRAINED, *test, *MODEL, *SMALL)
     assert ran == {"WorkingPointTask": 1}
+    ran = succeeded(tutorial, "tasks.export.ExportTask", *TRAINED, *MODEL, *SMALL)
+    assert ran == {"ExportTask": 2}
+    assert json.loads((output(tutorial, "ExportTask") / "parity.json").read_text())["largest"] < 1e-5
     again = tutorial("tasks.roc.ROCCurveTask", *TRAINED, *test, *MODEL, *SMALL, "--print-status", "-1")
     assert "absent" not in again.text
 

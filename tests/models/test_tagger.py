@@ -14,7 +14,8 @@ from torch.nn import functional
 import models
 from honeyguide.data.batch import Batch, Objects
 from honeyguide.data.input_spec import Column, InputSpec, ObjectSet
-from honeyguide.errors import ConfigError
+from honeyguide.errors import ConfigError, ModelError
+from honeyguide.nn import weaver_particle_net, weaver_particle_transformer
 from honeyguide.nn.model import Model
 from honeyguide.settings import significant_values
 from models.tagger.presets import PRESETS, Preset
@@ -130,9 +131,11 @@ def test_inputs_without_truths_are_an_error():
         ({"classes": {"b": ["b", "c"], "c": ["c"]}}, "in more than one class, or twice in one: c"),
         ({"terms": {"accuracy": 1.0}}, "no gradient to train on"),
         ({"terms": {"cross_entropy": 0.0}}, "nothing to train on"),
-        ({"terms": {"kl": 0.1}}, "no term kl: allowed are cross_entropy, accuracy, l1, l2"),
+        ({"terms": {"kl": 0.1}}, "no term kl: allowed are cross_entropy, accuracy, l1, l2, regression, quantile"),
         ({"preset": "DeepJte"}, "'DeepJetHLT'"),
-        ({"hidden": []}, "at least 1"),
+        ({"hidden": []}, "needs a fully connected layer"),
+        ({"preset": "MLP", "bias": False}, "no form without biases"),
+        ({"transformer": {"num_heads": 3}}, "3 heads do not divide a width of 128"),
     ],
 )
 def test_impossible_settings_are_readable_errors(values, message):
@@ -240,3 +243,66 @@ def test_particlenet_says_which_inputs_it_lacks() -> None:
         build(two, preset="ParticleNet", embedding=None, coordinates=("x0", "x1"))
     with pytest.raises(ConfigError, match="needs sets"):
         build(tagging_spec(2), preset="ParticleNet")
+
+
+PARTICLES = InputSpec(
+    level="row", shape=(0,), columns=(), processes=("p",), generators=("g",), truths=("a", "b"),
+    sets=(
+        ObjectSet(
+            name="part", size=5, vectors=True,
+            columns=tuple(Column(name=name, feature=name, kind="continuous") for name in ("deta", "dphi", "pt_log")),
+        ),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("config", "to_weaver"),
+    [
+        (
+            {"preset": "ParticleNet", "embedding": None, "edge_layers": [[8, 8], [10]], "num_neighbours": 2},
+            weaver_particle_net.to_weaver,
+        ),
+        (
+            {
+                "preset": "ParticleTransformer",
+                "transformer": {
+                    "num_heads": 2,
+                    "num_layers": 1,
+                    "num_class_layers": 1,
+                    "embedding": [9, 8],
+                    "pair_layers": [6],
+                },
+            },
+            weaver_particle_transformer.to_weaver,
+        ),
+    ],
+    ids=["ParticleNet", "ParticleTransformer"],
+)
+def test_published_weights_are_recognised(config, to_weaver):
+    model = models.build(models.parse({"family": "tagger", **config}), PARTICLES)
+    state = model.state_dict()
+    for prefix in ("", "mod.", "module.mod."):
+        found = model.from_published({prefix + name: value for name, value in to_weaver(state).items()})
+        assert found.keys() == state.keys()
+        assert all(torch.equal(value, found[name]) for name, value in state.items())
+    assert model.from_published(state).keys() == state.keys()
+    with pytest.raises(ModelError):
+        model.from_published({"fc.weight.x": torch.zeros(2)})
+
+
+def test_particle_transformer_is_the_published_one_with_one_linear_map_behind_it() -> None:
+    spec = tagging_spec(0, particles=(128, 17)).model_copy(update={"truths": tuple("abcdefghij")})
+    spec = spec.model_copy(update={"sets": (spec.sets[0].model_copy(update={"vectors": True}),)})
+    model = build(spec, preset="ParticleTransformer")
+    assert sum(parameter.numel() for parameter in model.parameters()) == 2_143_486
+    assert model.to_logits.weight.abs().max() <= (6 / 138) ** 0.5  # as the authors' code begins
+    assert not model.to_logits.bias.any()
+    assert build(spec, preset="ParticleTransformer", bias=False).to_logits.bias is None
+
+
+def test_particle_transformer_says_which_inputs_it_lacks() -> None:
+    with pytest.raises(ConfigError, match=r"set 'cpf' has none\n.*\n.*preprocess\.sets\.cpf\.vectors"):
+        build(SPEC, preset="ParticleTransformer")
+    with pytest.raises(ConfigError, match="needs sets"):
+        build(tagging_spec(2), preset="ParticleTransformer")

@@ -12,7 +12,7 @@ from honeyguide.data.splits import hash_ids
 from honeyguide.errors import DataError, StoreError
 from honeyguide.preprocess.chain import Chain, Scalers, invert_columns, scale_columns
 
-INVERTIBLE = ["minmax", "standard", "robust", "l2", "maxabs", "log", "power", "quantile"]
+INVERTIBLE = ["minmax", "standard", "robust", "percentile", "l2", "maxabs", "log", "power", "quantile"]
 CHAINS = [*INVERTIBLE, "log+standard", "standard+quantile", "log+robust+minmax", "power+maxabs"]
 
 
@@ -221,3 +221,39 @@ def test_columns_side_by_side_and_back():
     restored = invert_columns(chains, scaled.reshape(5, 10, 10))
     for name, expected in zip(("x", "phi", "pdg_class", "btag"), [*columns, flags], strict=True):
         np.testing.assert_allclose(restored[name].ravel(), expected, rtol=2e-5, atol=1e-5)
+
+
+AFFINE = st.tuples(
+    st.floats(-100, 100), st.floats(1e-3, 1e3) | st.floats(-1e3, -1e-3), st.tuples(st.floats(-9, -1), st.floats(1, 9))
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(affine=AFFINE, values=st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20), clipped=st.booleans())
+def test_affine_is_what_is_given_and_inverts_where_it_does_not_clip(affine, values, clipped):
+    center, scale, clip = affine
+    chain, array = Chain("x", ["affine"], affine=(center, scale, clip if clipped else None)), np.array(values)
+    assert chain.is_fitted
+    assert chain.num_passes == 0
+    scaled, plain = chain.transform(array), (array - center) * scale
+    inside = (plain > clip[0]) & (plain < clip[1]) if clipped else np.full(len(array), True)
+    np.testing.assert_allclose(scaled, np.clip(plain, *clip) if clipped else plain, rtol=1e-12)
+    np.testing.assert_allclose(chain.inverse(scaled)[inside], array[inside], rtol=1e-9, atol=1e-9)
+    jacobian = chain.log_jacobian(array)
+    np.testing.assert_allclose(jacobian[inside], np.log(abs(scale)))
+    assert np.isneginf(jacobian[(plain < clip[0]) | (plain > clip[1])]).all() or not clipped
+    again = Chain.from_dict(json.loads(json.dumps(chain.to_dict())))
+    np.testing.assert_array_equal(again.transform(array), scaled)
+
+
+def test_percentile_is_weavers_automatic_standardisation():
+    values = momenta()
+    low, median, high = np.percentile(values, [16, 50, 84])
+    assert high - median > median - low  # the larger distance counts
+    np.testing.assert_allclose(make("percentile", values).transform(values), (values - median) / (high - median))
+    np.testing.assert_allclose(make("percentile", -values).transform(-values), (median - values) / (high - median))
+
+
+def test_affine_limits_what_comes_before_it():
+    chain = Chain("x", ["percentile", "affine"], affine=(0.0, 1.0, (-5.0, 5.0))).fit(momenta())
+    assert chain.transform(np.array([1e6, -1e6])).tolist() == [5.0, -5.0]

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from configs.load import CONFIG_FOLDER, load_experiment
-from honeyguide.errors import ConfigError
+from honeyguide.errors import ConfigError, DataError
 from tasks.base import HoneyguideTask
 from tasks.dataset import DatasetConstructorTask
 from tasks.diagnostics import DiagnosticsTask
@@ -46,6 +46,7 @@ DEPENDS = {
     "diagnostics": {"DiagnosticsTask"},
     "enrichment": {"EnrichmentStudyTask"},
 }
+OF_TAGGERS = ("tagging.", "regression.", "export.", "importance.", "attention.")  # sections
 FROM_DATASET = set(TASKS) - {"GenerateEventsTask"}
 
 # overrides for the fields that no simple change of their value makes valid
@@ -53,6 +54,15 @@ SAMPLES = "dataset.samples."
 SVJ = "{process: semi_visible_jets, mass: 3500, r_inv: 0.1, events: 500, seed: 21}"
 ROWS = ("preprocess.level=row", "preprocess.features=[]", "preprocess.event_features=[{name: n}]")
 ROOT_READER = ("dataset.reader={format: root, root: {tree: t, columns: {x: x}}}", "dataset.detector.tracking={}")
+# arrays are not simulated: all samples are files
+ARRAY_READER = (
+    "dataset.reader={format: arrays, arrays: {vectors: v}}",
+    *(
+        f"{SAMPLES}{name}.{override}"
+        for name in load_experiment("quickstart").settings.dataset.samples
+        for override in ("generate=null", "files=[quickstart.yaml]")
+    ),
+)
 SPECIAL: dict[str, tuple[str, ...]] = {
     "dataset.description": ("dataset.description=other",),
     SAMPLES + "*.files": (SAMPLES + "qcd_mpi.files=[quickstart.yaml]", SAMPLES + "qcd_mpi.generate=null"),
@@ -70,6 +80,7 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     "dataset.reader.scheduler": ("dataset.reader.executor=dask", "dataset.reader.scheduler=tcp://host:1"),
     "dataset.reader.format": ROOT_READER,
     "dataset.reader.root": ROOT_READER,
+    "dataset.reader.arrays": ARRAY_READER,
     "preprocess.level": ("preprocess.level=constituent", "preprocess.features=[]"),
     "preprocess.jet_ordering": ("preprocess.jet_ordering=mass",),
     "preprocess.constituent_ordering": ("preprocess.constituent_ordering=pt_fraction",),
@@ -78,11 +89,21 @@ SPECIAL: dict[str, tuple[str, ...]] = {
     "preprocess.sets": (*ROWS, "preprocess.sets={cpf: {size: 3, features: [{name: pt}]}}"),
     "preprocess.pt_column": (*ROWS, "preprocess.pt_column=jet_pt"),
     "preprocess.eta_column": (*ROWS, "preprocess.eta_column=jet_eta"),
+    "preprocess.phi_column": (*ROWS, "preprocess.phi_column=jet_phi"),
+    "preprocess.energy_column": (*ROWS, "preprocess.energy_column=jet_energy"),
+    "preprocess.targets": (*ROWS, "preprocess.targets=[{name: mass}]"),
+    "preprocess.observers": (*ROWS, "preprocess.observers=[mass]"),
     "preprocess.reweighting": (*ROWS, "preprocess.reweighting={reference: b}"),
     "model.prior": ("model.prior=dirichlet", "model.posterior=gaussian"),
     "model.flow": ("model.flow=planar", "model.posterior=gaussian"),
     "training.folds": ("training.folds=3",),
+    "training.start": ("training.start={weights: $HONEYGUIDE_STORE/files.txt}",),
+    "training.learning_rates": ("training.learning_rates={encoder: 2.0}",),
+    "training.scheduler_points": ("training.scheduler=linear", "training.scheduler_points=[[1, 0.5]]"),
+    "training.betas": ("training.betas=[0.8, 0.9]",),
     "training.annealing": ("training.annealing={reconstruction: {shape: linear, end: 2.0}}",),
+    "training.adversarial": ("training.adversarial={epsilon: 0.1}",),
+    "inference.attack": ("inference.attack={epsilon: 0.1}",),
     "roc.scores": ("roc.scores=[reconstruction]",),
     "histograms.features": ("histograms.features={jets: [pt]}",),
     "histograms.reference": ("histograms.reference=qcd_mpi",),
@@ -177,7 +198,7 @@ def fields_by_pattern() -> dict[str, list[tuple[str, FieldInfo, Any]]]:
     """Returns all fields; those of the samples are one, whatever the sample, since not every sample can have each."""
     found: dict[str, list[tuple[str, FieldInfo, Any]]] = {}
     for path, field, value in leaves(load_experiment("quickstart").settings):
-        if path.startswith("tagging."):  # this model is no tagger: see test_tagging_digests.py
+        if path.startswith(OF_TAGGERS):  # this model is no tagger: see test_tagging_digests.py
             continue
         pattern = re.sub(r"^dataset\.samples\.[^.]+", "dataset.samples.*", path)
         found.setdefault(pattern, []).append((path, field, value))
@@ -330,6 +351,60 @@ def test_added_source_file_keeps_the_branches_of_the_others(file_config: str, tm
     after = paths("DatasetConstructorTask", config=file_config), paths("PreprocessTask", config=file_config)
     assert before[0] < after[0]
     assert before[1] != after[1]
+
+
+def test_weights_to_begin_with_count_by_their_content(tmp_path: Path) -> None:
+    (tmp_path / "a.pt").write_text("one")
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/best.safetensors").write_text("one")
+    (tmp_path / "c.pt").write_text("another")
+    name = "training.start={{weights: {}}}"
+    one, same, other = (paths("TrainingTask", set=(name.format(tmp_path / file),)) for file in ("a.pt", "b", "c.pt"))
+    assert one == same
+    assert one.isdisjoint(other)
+    (tmp_path / "a.pt").write_text("changed")
+    HoneyguideTask.clear_instance_cache()
+    assert one.isdisjoint(paths("TrainingTask", set=(name.format(tmp_path / "a.pt"),)))
+    with pytest.raises(DataError, match="not there"):
+        paths("TrainingTask", set=(name.format(tmp_path / "none.pt"),))
+
+
+def test_a_training_that_begins_with_another_needs_it_and_changes_with_it() -> None:
+    def begun(start: str, **parameters: Any) -> TrainingTask:
+        overrides = ("training.seeds=[4,5]", f"training.start={{experiment: quickstart, {start}}}")
+        return TrainingTask(set=overrides, branch=1, **parameters)
+
+    plain = begun("version: v1")
+    base = plain.requires()["start"]
+    assert isinstance(base, TrainingTask)
+    assert (base.training_branches, base.output().path) == (
+        [(5, None)],
+        TrainingTask(set=("training.seeds=[5]",), branch=0).output().path,
+    )
+    assert [task.training_branches for task in plain.as_workflow().workflow_requires()["start"]] == [
+        [(4, None)],
+        [(5, None)],
+    ]
+    assert begun("seed: 9").requires()["start"].training_branches == [(9, None)]
+    assert begun("dataset_version: v9").requires()["start"].dataset_version == "v9"
+    digests = {begun(start).digest for start in ("version: v1", "version: v2")}
+    assert digests == {plain.digest}  # a tag is no content
+    others = {begun(start).digest for start in ("overrides: 'training.epochs=7'", "seed: 9", "exclude: [encoder]")}
+    assert len(others | digests) == 4
+
+
+def test_an_experiment_does_not_begin_with_itself(tmp_path: Path) -> None:
+    path = tmp_path / "loop.yaml"
+    path.write_text(f"extends: quickstart\ntraining: {{start: {{experiment: {path}}}}}\n")
+    with pytest.raises(ConfigError, match="begins with itself"):
+        paths("TrainingTask", config=str(path))
+    assert paths("TrainingTask", config=str(path), set=("training.start.overrides='training.start=null'",))
+
+
+def test_the_order_of_learning_rates_counts() -> None:
+    one, other = ("{encoder: 2.0, enc: 3.0}", "{enc: 3.0, encoder: 2.0}")
+    found = [paths("TrainingTask", set=(f"training.learning_rates={rates}",)) for rates in (one, other)]
+    assert found[0].isdisjoint(found[1])
 
 
 def test_folds_are_branches_of_their_own_and_every_one_is_scored() -> None:

@@ -92,6 +92,42 @@ def test_flat_decay_is_flat_then_exponential():
     assert found[-1] * ratios[-1] == pytest.approx(0.001)
 
 
+def test_flat_decay_by_epochs_is_that_of_particle_transformer():
+    """Seven flat epochs of ten, then a hundredth in three equal steps: the last epoch has it."""
+    found = rates(scheduler="flat_decay_epochs")
+    assert found == pytest.approx(torch_rates(MultiStepLR, milestones=[7, 8, 9], gamma=0.01 ** (1 / 3)))
+    assert found[-1] == pytest.approx(0.001)
+    assert rates(scheduler="flat_decay_epochs", scheduler_turn=0.5)[5 * STEPS :: STEPS] == pytest.approx(
+        [0.1 * 0.01 ** (n / 5) for n in range(1, 6)]
+    )
+
+
+def test_linear_goes_from_point_to_point_step_by_step():
+    found = rates(scheduler="linear", scheduler_points=((1, 0.1), (4, 1), (7, 0.1), (9, 0)))
+    for step, rate in enumerate(found):
+        epoch = step / STEPS
+        rising, falling = 0.1 + 0.9 * (epoch - 1) / 3, 1 - 0.9 * (epoch - 4) / 3
+        expected = max(0.1, min(rising, falling, 1)) if epoch <= 7 else max(0.0, 0.1 * (9 - epoch) / 2)
+        assert rate == pytest.approx(0.1 * expected, abs=1e-12)
+
+
+def test_every_group_keeps_its_factor():
+    for settings in (
+        {"scheduler": "cosine"},
+        {"scheduler": "one_cycle"},
+        {"scheduler": "plateau", "scheduler_patience": 0, "epochs": 40},
+    ):
+        chosen = TrainingSettings(learning_rate=0.1, **settings)
+        weights = [torch.zeros(1, requires_grad=True) for _ in range(2)]
+        optimizer = torch.optim.SGD([{"params": weights[:1]}, {"params": weights[1:], "lr": 5.0}], lr=0.1)
+        schedule = make_schedule(optimizer, chosen, steps_per_epoch=2)
+        for _ in range(chosen.epochs):
+            assert optimizer.param_groups[1]["lr"] == pytest.approx(50 * optimizer.param_groups[0]["lr"])
+            schedule.after_step()
+            schedule.after_step()
+            schedule.after_epoch(1.0)
+
+
 def test_plateau_waits_for_its_patience():
     optimizer = make_optimizer()
     settings = TrainingSettings(scheduler_patience=1, scheduler_factor=0.5, learning_rate=0.1)

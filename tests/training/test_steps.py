@@ -142,7 +142,7 @@ def test_lookahead_follows_its_equations():
 
 def test_average_follows_its_equation_and_is_lent_alone():
     model = nn.Linear(1, 1, bias=False).double()
-    average = AveragedWeights(model, decay=0.5)
+    average = AveragedWeights(model.parameters(), decay=0.5)
     expected = model.weight.item()
     for step in range(20):
         with torch.no_grad():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -19,15 +20,18 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import models
-from honeyguide.data.model_inputs import ModelInputs, list_inputs
+from honeyguide.data import length_buckets
+from honeyguide.data.input_spec import InputSpec
+from honeyguide.data.model_inputs import ModelInputs, list_inputs, read_spec
 from honeyguide.data.streams import BatchStream
-from honeyguide.errors import ModelError
+from honeyguide.errors import ConfigError, ModelError
 from honeyguide.inference.run import infer
 from honeyguide.inference.settings import InferenceSettings
 from honeyguide.io.scores import Scores, read_scores
+from honeyguide.nn.model import Model
 from honeyguide.training.run import train
 from honeyguide.training.settings import TrainingSettings
-from honeyguide.training.weights import load_model
+from honeyguide.training.weights import load_model, save_weights
 from tests.planted import ROW_TRUTHS, write_row_inputs
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -157,9 +161,34 @@ def test_classes_may_be_groups_of_truths_and_leave_others_out(inputs, tmp_path):
     assert set(stored.truth) == {0, 1, 2}  # light jets are scored, and keep their truth
 
 
+def test_length_buckets_are_for_models_that_take_any_number_of_objects(inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(length_buckets, "STEP", 1)
+    seen = set()
+
+    def watched(spec: InputSpec) -> Model:
+        model = build(NETWORKS["DeepJet"])(spec)
+        model.network.register_forward_pre_hook(lambda _, given: seen.add(given[0].sets["cpf"].mask.shape[1]))
+        return model
+
+    settings = TrainingSettings(epochs=2, tensorboard=False, num_threads=1, length_buckets=True, learning_rate=5e-3)
+    (tmp_path / "t").mkdir()
+    train(inputs, tmp_path / "t", build_model=watched, settings=settings, seed=1, provenance={})
+    first, last = json.loads((tmp_path / "t/metrics.json").read_text())["epochs"]
+    assert last["validation"]["cross_entropy"] < first["validation"]["cross_entropy"] < 1.2
+    assert len(seen) > 3
+    with pytest.raises(ConfigError, match="needs all slots"):
+        train(inputs, tmp_path, build_model=build(NETWORKS["MLP"]), settings=settings, seed=1, provenance={})
+
+
 SETTINGS = {
     "epochs": 3, "batch_size": 96, "learning_rate": 0.003, "device": "cpu", "num_threads": 1, "tensorboard": False,
     "checkpoint_seconds": 0,
+}  # fmt: skip
+FROZEN = r"network\.readers\.0"
+TUNED = {  # all that follows weights or treats some of them in another way
+    "optimizer": "ranger", "lookahead_steps": 2, "ema_decay": 0.9, "weight_decay": 0.1, "weight_decay_of": "matrices",
+    "learning_rates": {"to_logits": 5.0}, "scheduler": "one_cycle", "learning_rate": 0.02,
+    "adversarial": {"attack": "pgd", "epsilon": 0.05, "steps": 2},
 }  # fmt: skip
 
 
@@ -177,11 +206,15 @@ def lives(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("lives")
     inputs = write_row_inputs(folder / "inputs", num_train=301, num_validation=95, num_test=0)
     deepjet = {"family": "DeepJet", "hidden": [16, 8]}
+    with torch.random.fork_rng():
+        save_weights(build(deepjet)(read_spec(inputs)).state_dict(), folder / "start.safetensors")
+    start = {"weights": str(folder / "start.safetensors"), "exclude": ["to_logits"], "freeze": [FROZEN]}
+    tuned = SETTINGS | TUNED | {"start": start}
     killed = [["SIGKILL", "step", 2], ["SIGTERM", "validation", 1], ["SIGKILL", "step", 3], None]
     jobs = [
-        job(inputs, folder / "whole", deepjet),
-        job(inputs, folder / "killed", deepjet, lives=killed),
-        job(inputs, folder / "two", deepjet, settings=SETTINGS | {"processes": 2}),
+        job(inputs, folder / "whole", deepjet, settings=tuned),
+        job(inputs, folder / "killed", deepjet, settings=tuned, lives=killed),
+        job(inputs, folder / "two", deepjet, settings=tuned | {"processes": 2}),
     ]
     (folder / "jobs.json").write_text(json.dumps(jobs))
     script = [sys.executable, str(Path(__file__).with_name("killed_training.py")), str(folder / "jobs.json")]
@@ -196,6 +229,15 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(lives):
     for which in ("best", "last"):
         one, other = (lives / name / f"t/{which}.safetensors" for name in ("whole", "killed"))
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_what_is_frozen_is_the_same_in_every_life_and_process(lives):
+    start = load_file(lives / "start.safetensors")
+    for name in ("whole", "killed", "two"):
+        last = load_file(lives / name / "t/last.safetensors")
+        stayed = {key for key, value in start.items() if torch.equal(value, last[key])}
+        assert stayed >= {key for key in start if re.match(FROZEN, key)}
+        assert not any(key.startswith(("to_logits", "network.readers.1.recurrent")) for key in stayed)
 
 
 def test_two_processes_train_a_tagger(lives):
