@@ -7,7 +7,7 @@ import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import law
 import luigi
@@ -19,6 +19,9 @@ from tasks.preprocessing import PreprocessTask
 from tasks.remote import RemoteWorkflow
 from tasks.start import base_overrides, content_digest, start_file
 from tasks.training_job import TrainingJob
+
+if TYPE_CHECKING:
+    from honeyguide.scans.study import TrialReference
 
 
 class TrainingParameters(HoneyguideTask):
@@ -99,7 +102,7 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
     own_sections = ("model", "training")
     result_version = 3
 
-    def create_branch_map(self) -> list[tuple[int, int | None]]:
+    def create_branch_map(self) -> list[Any]:
         """Returns seeds and folds."""
         return self.training_branches
 
@@ -172,9 +175,13 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
 
     def run(self) -> None:
         """Trains with the branch's seed, in one process or in several."""
+        self.train()
+
+    def train(self, trial: TrialReference | None = None) -> None:
+        """Trains with the branch's seed, watched by a trial of a study if there is one."""
         nodes = Nodes(self.nodes, endpoint=self.rendezvous)
         with self.write_output() as folder, _last_if_stopped():
-            run_job(self.job(folder), nodes)
+            run_job(self.job(folder).model_copy(update={"trial": trial}), nodes)
         shutil.rmtree(self.output().checkpoint, ignore_errors=True)
 
 
