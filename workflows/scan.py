@@ -128,9 +128,11 @@ class ScanParameters(TrainingParameters):
 
 def _points(params: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
     from configs.scan import check_study, scan_points
+    from honeyguide.scans.study import check_installed
 
     given = (params["config"], params["set"], params["scan"])
     if params["method"] == "optuna":
+        check_installed()
         check_study(*given)
         return ()
     return scan_points(*given, method=params["method"], number=params["num_points"], seed=params["scan_seed"])
