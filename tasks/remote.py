@@ -88,14 +88,17 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
             yield
 
     def render_variables(self) -> dict[str, str]:
-        """Returns what is filled in in ``bootstrap.sh``."""
+        """Returns what is filled in in ``bootstrap.sh``, the job."""
         return {
             "honeyguide_root": str(ROOT),
             "honeyguide_venv": os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or sys.prefix,
             "honeyguide_store": str(store()),
             "honeyguide_data": os.environ.get("HONEYGUIDE_DATA", str(ROOT / "data")),
             "honeyguide_site": os.environ.get("HONEYGUIDE_SITE", ""),
+            "honeyguide_cpus": str(self.cpus),
             "honeyguide_bundle": "",
+            "honeyguide_container": self.container,
+            "honeyguide_container_options": "--nv" if self.gpus else "",
         }
 
     # what law's workflows of both kinds ask for
@@ -112,15 +115,11 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
 
     htcondor_workflow_run_context = slurm_workflow_run_context
 
-    def slurm_bootstrap_file(self) -> Any:
-        """Returns the script that makes a job's environment."""
-        return JobInputFile(str(_HERE / "bootstrap.sh"), share=True, render_job=True)
+    def slurm_job_file(self) -> Any:
+        """Returns the script that is the job."""
+        return JobInputFile(str(_HERE / "bootstrap.sh"), share=True, render_local=True)
 
-    htcondor_bootstrap_file = slurm_bootstrap_file
-
-    def slurm_wrapper_file(self) -> Any:
-        """Returns the script that the scheduler starts."""
-        return JobInputFile(str(_HERE / "job_wrapper.sh"), copy=True, render_local=True)
+    htcondor_job_file = htcondor_group_wrapper_file = slurm_job_file
 
     def slurm_check_job_completeness(self) -> bool:
         """Returns that a job has not finished before its outputs are there, whatever the scheduler says."""
@@ -145,14 +144,15 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
         config.render_variables |= self.render_variables()
         config.custom_content += [item if item[1] else item[0] for item in slurm_options(self.job_resources)]
         config.job_name = self.workflow_proxy.job_name(job_num)
-        # one log, which has what goes wrong before law's script has begun, too
         config.custom_log_file = None
-        config.stdout = config.stderr = f"job_{self.workflow_proxy.label}.txt"
+        config.stdout = config.stderr = self.workflow_proxy.log_name()
         return config
 
     def htcondor_job_config(self, config: Any, job_num: Any, branches: Any) -> Any:  # noqa: ARG002
-        """Returns law's settings of HTCondor jobs with this task's."""
+        """Returns law's settings of HTCondor jobs, which are submitted together, with this task's."""
         config.render_variables |= self.render_variables()
-        config.custom_content += htcondor_lines(self.job_resources)
+        config.custom_log_file = None
+        log = self.control_folder / self.workflow_proxy.log_name("$(law_job_postfix)")
+        config.custom_content += htcondor_lines(self.job_resources, log=log)
         config.custom_content.append(("+HoneyguideJobs", f'"{self.workflow_proxy.mark}"'))
         return config
