@@ -117,7 +117,7 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
 
     def slurm_job_file(self) -> Any:
         """Returns the script that is the job."""
-        return JobInputFile(str(_HERE / "bootstrap.sh"), share=True, render_local=True)
+        return JobInputFile(str(_HERE / "bootstrap.sh"), render_local=True)
 
     htcondor_job_file = htcondor_group_wrapper_file = slurm_job_file
 
