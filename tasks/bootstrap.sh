@@ -29,8 +29,8 @@ _make_scratch() {
     export HOME="${HOME:-$scratch}"
 }
 
-# Finds the checkout and its environment, or unpacks what was shipped.
-_find_software() {
+# Finds the checkout, or unpacks the one that was shipped.
+_find_checkout() {
     root="{{honeyguide_root}}" venv="{{honeyguide_venv}}"
     if [ -n "{{honeyguide_bundle}}" ]; then
         _unpack || return 1
@@ -44,13 +44,13 @@ _find_software() {
     fi
 }
 
-# Unpacks repository and environment, which are on the store or in the folder that the job was given.
+# Unpacks what was shipped: it is on the store, or HTCondor has brought it.
 _unpack() {
     local name
     root="$scratch/honeyguide" venv="$scratch/venv"
     mkdir "$root"
     for name in {{honeyguide_bundle}}; do
-        [ -f "$name" ] || name="$started_in/$(basename "$name")"
+        [ -f "$name" ] || name="$started_in/${name##*/}"
         [ -f "$name" ] || { _say "what was shipped is not there: $name" && return 1; }
         case "$name" in
             *environment*) environment="$name" ;;
@@ -62,7 +62,8 @@ _unpack() {
 # Activates the environment: the submitter's, the shipped one, or one that is built here.
 _activate() {
     if [ -n "{{honeyguide_bundle}}" ]; then
-        . "$root/tasks/shipped_environment.sh" "$venv" "$environment" || return 1
+        # shellcheck disable=SC1091
+        . "$root/tasks/shipped_environment.sh" "$venv" "${environment:-}" "$root" || { _say "no environment" && return 1; }
     fi
     if [ -f "$venv/bin/activate" ]; then
         # shellcheck disable=SC1091
@@ -121,7 +122,7 @@ _run_law() {
 started_in="$PWD" stopped='' status=1
 _enter_container "$@"
 _say "$(date -Iseconds) on $(hostname)${SLURM_JOB_ID:+, Slurm job $SLURM_JOB_ID}${LAW_HTCONDOR_JOB_CLUSTER:+, HTCondor job $LAW_HTCONDOR_JOB_CLUSTER.$LAW_HTCONDOR_JOB_PROCESS}"
-if _make_scratch && _find_software && _activate && _set_variables && cd "$root"; then
+if _make_scratch && _find_checkout && _activate && _set_variables && cd "$root"; then
     _run_law "$@"
 else
     status=20
