@@ -90,7 +90,7 @@ _set_variables() {
 _enter_container() {
     local image="{{honeyguide_container}}"
     [ -n "$image" ] && [ -z "$HONEYGUIDE_IN_CONTAINER" ] || return 0
-    command -v apptainer > /dev/null || { _say "there is no apptainer on $(hostname), for $image" && exit 127; }
+    command -v apptainer > /dev/null || { _say "there is no apptainer on $(hostname), for $image" && return 1; }
     export HONEYGUIDE_IN_CONTAINER="$image"
     local folder binds=()
     for folder in "{{honeyguide_root}}" "{{honeyguide_venv}}" "{{honeyguide_store}}" "{{honeyguide_data}}" "$started_in" "${_CONDOR_SCRATCH_DIR:-}"; do
@@ -117,12 +117,13 @@ _run_law() {
     trap 'stopped=1; kill -TERM $law 2> /dev/null' TERM
     # wait ends early at a signal
     while wait "$law"; status=$?; kill -0 "$law" 2> /dev/null; do :; done
+    # law reads some statuses as those of its own job script: 60 says that a task has failed
+    [ "$status" != 40 ] || status=60
 }
 
 started_in="$PWD" stopped='' status=1
-_enter_container "$@"
 _say "$(date -Iseconds) on $(hostname)${SLURM_JOB_ID:+, Slurm job $SLURM_JOB_ID}${LAW_HTCONDOR_JOB_CLUSTER:+, HTCondor job $LAW_HTCONDOR_JOB_CLUSTER.$LAW_HTCONDOR_JOB_PROCESS}"
-if _make_scratch && _find_checkout && _activate && _set_variables && cd "$root"; then
+if _enter_container "$@" && _make_scratch && _find_checkout && _activate && _set_variables && cd "$root"; then
     _run_law "$@"
 else
     status=20

@@ -13,7 +13,7 @@ _honeyguide_unpacked() {
         echo "honeyguide job: there is no $wanted on $(hostname); say where with HONEYGUIDE_PYTHON in configs/sites/<site>.sh"
         return 1
     fi
-    "$python" -m venv --without-pip "$2" && tar -xzf "$1" -C "$2/lib/$wanted/site-packages"
+    "$python" -m venv --without-pip "$2" && tar -xzf "$1" -C "$2"
 }
 
 _honeyguide_built() {

@@ -60,7 +60,7 @@ def _repository(folder: Path) -> Path:
 
 
 def _environment(folder: Path) -> Path:
-    """Returns the archive of the installed packages; a job makes an environment of its own Python around them."""
+    """Returns the archive of the environment but for its Python: a job makes one of its own Python with this in it."""
     if not Path(sys.prefix, "pyvenv.cfg").exists():
         raise ConfigError(
             "only virtual environments can be shipped",
@@ -69,15 +69,15 @@ def _environment(folder: Path) -> Path:
             hint="a conda environment has parts that are bound to their place: use --ship repository, a shared file "
             "system or a --container",
         )
-    packages = Path(sysconfig.get_paths()["purelib"])
+    packages, data = (Path(sysconfig.get_paths()[name]) for name in ("purelib", "data"))
     state = sorted(f"{path.name} {path.stat().st_mtime_ns}" for path in packages.iterdir())
-    digest = hashlib.blake2b("\n".join(state).encode(), digest_size=8).hexdigest()
+    digest = hashlib.blake2b("\n".join([sys.prefix, *state]).encode(), digest_size=8).hexdigest()
     archive = folder / f"environment-{digest}-python{sys.version_info[0]}.{sys.version_info[1]}.tar.gz"
     if not archive.exists():
         # the largest part are libraries that hardly get smaller
         with atomic_file(archive) as partial, tarfile.open(partial, "w:gz", compresslevel=1) as tar:
-            for path in _files(packages):
-                tar.add(path, str(path.relative_to(packages)))
+            for path in (*_files(packages), *_files(data / "share")):
+                tar.add(path, str(path.relative_to(data)))
     return archive
 
 
