@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from tests.law_command import ROOT, Outcome
 
@@ -33,6 +33,13 @@ class Batch:
 
     folder: Path
     name: str = ""  # of law's workflow
+    submits: ClassVar[str] = ""  # its command, and law's option for that
+    submit_option: ClassVar[str] = ""
+    options_to_hold: ClassVar[tuple[str, ...]] = ()
+    holds_before_start: ClassVar[bool] = False
+    says_held: ClassVar[str] = ""
+    says_cancelled: ClassVar[str] = ""
+    impossible: ClassVar[tuple[tuple[tuple[str, ...], str], ...]] = ()  # what jobs ask for, what the scheduler says
 
     @property
     def environment(self) -> dict[str, str]:
@@ -44,11 +51,15 @@ class Batch:
         """Returns a command as the user that submits."""
         return list(words)
 
-    def ask(self, *words: str) -> str:
-        """Returns what a command of the scheduler says."""
-        process = subprocess.run(
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Runs a command of the scheduler."""
+        return subprocess.run(
             self.command(*words), env=self.environment, capture_output=True, text=True, check=False, timeout=60
         )
+
+    def ask(self, *words: str) -> str:
+        """Returns what a command of the scheduler says."""
+        process = self.run(*words)
         assert process.returncode == 0, f"{words}: {process.stdout}{process.stderr}"
         return process.stdout
 
@@ -76,6 +87,17 @@ class Batch:
 class Slurm(Batch):
     """Slurm; law and jobs are root's. Jobs get nothing of the submitter's environment."""
 
+    submits = "sbatch"
+    submit_option = "slurm_cmd_sbatch"
+    options_to_hold = ("--job-options", "begin=now+8")  # those that run can't be held
+    holds_before_start = True
+    says_held = "Slurm will not start this job: JobHeld"
+    says_cancelled = "CANCELLED"
+    impossible = (
+        (("--memory", "900GB"), "Memory specification can not be satisfied"),
+        (("--queue", "short", "--walltime", "2h"), "Slurm will not start this job: PartitionTimeLimit"),
+    )
+
     @property
     def environment(self) -> dict[str, str]:
         """What its commands need."""
@@ -102,13 +124,25 @@ class Slurm(Batch):
         wait_for(lambda: not _lives(pid))
 
     def start_daemon(self) -> None:
-        """Starts it again."""
-        self.ask("slurmctld")
+        """Starts it again, where it does not run."""
+        if self.run("scontrol", "ping").returncode != 0:
+            self.ask("slurmctld")
+            wait_for(lambda: self.run("scontrol", "ping").returncode == 0)
 
 
 class HTCondor(Batch):
     """HTCondor; law and jobs are of an unprivileged user."""
 
+    submits = "condor_submit"
+    submit_option = "htcondor_cmd_submit"
+    says_held = "via condor_hold"
+    says_cancelled = "via condor_rm"
+    impossible = (
+        (
+            ("--memory", "900GB", "--impossible-after", "2s"),
+            "no machine can run this job: TARGET.Memory >= RequestMemory",
+        ),
+    )
     STATES = ("", "pending", "running", "removed", "completed", "held", "output", "suspended")
 
     def command(self, *words: str) -> list[str]:
@@ -131,12 +165,13 @@ class HTCondor(Batch):
 
     def kill_daemon(self) -> None:
         """Kills the schedd; its master starts it again after a while."""
-        pid = int(self.ask("condor_who", "-daemons", "-af", "Pid").split()[0])
-        os.kill(pid, signal.SIGKILL)
+        master = int((self.folder / "run" / "master.pid").read_text())
+        (schedd,) = (pid for pid in _children(master) if Path(f"/proc/{pid}/comm").read_text() == "condor_schedd\n")
+        os.kill(schedd, signal.SIGKILL)
 
     def start_daemon(self) -> None:
         """Waits until it is there again."""
-        wait_for(lambda: subprocess.run(self.command("condor_q"), env=self.environment, capture_output=True).returncode == 0)
+        wait_for(lambda: self.run("condor_q").returncode == 0)
 
 
 @dataclass
@@ -145,8 +180,8 @@ class BatchLaw:
 
     batch: Batch
     folder: Path
-    workflow: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    started: list[Running] = field(default_factory=list)
 
     @property
     def store(self) -> Path:
@@ -178,7 +213,16 @@ class BatchLaw:
         with said.open("w") as output:
             law = self.batch.command(str(venv / "bin" / "python"), "-m", "law", "run", *arguments)
             process = subprocess.Popen(law, env=environment, stdout=output, stderr=subprocess.STDOUT, cwd=self.folder)
-        return Running(process, said)
+        self.started.append(Running(process, said))
+        return self.started[-1]
+
+    def end(self) -> None:
+        """Ends what a test that failed has left behind."""
+        for running in self.started:
+            running.process.kill()
+            running.process.wait()
+        for job in self.queue:
+            self.batch.cancel(job)
 
     def __call__(self, *arguments: str) -> Outcome:
         """Runs ``law run``."""
@@ -191,6 +235,13 @@ class BatchLaw:
     def start_counted(self, *arguments: str) -> Running:
         """Starts the workflow that counts executions."""
         return self.start(COUNTED, *self.options, *arguments)
+
+    def slow_submission(self, seconds: float) -> None:
+        """Makes the scheduler's answers to submissions late."""
+        script = self.folder / "slow"
+        script.write_text(f'#!/bin/bash\nsaid="$({self.batch.submits} "$@")"\nsleep {seconds}\necho "$said"\n')
+        script.chmod(0o755)
+        self.environment[f"LAW__job__{self.batch.submit_option}"] = str(script)
 
     def open_gate(self) -> None:
         """Lets the branches with ``--gate`` go on."""
@@ -210,6 +261,13 @@ class BatchLaw:
     def queue(self) -> dict[str, str]:
         """States of this store's jobs in the queue."""
         return self.batch.queue(self.folder)
+
+    @property
+    def jobs(self) -> dict[int, str]:
+        """Ids of the jobs that law knows, by their first branches."""
+        states = self.store.glob(f"jobs/**/{self.batch.name}_jobs_*.json")
+        known = [job for state in states for job in json.loads(state.read_text())["jobs"].values()]
+        return {job["branches"][0]: str(job["job_id"]) for job in known if job["job_id"] not in (None, "dummy_job_id")}
 
     @property
     def locks(self) -> list[Path]:
@@ -252,3 +310,7 @@ def _lives(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import shutil
 import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,11 +35,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     for name in KINDS:
         (folder / name).mkdir()
         with (folder / f"{name}.log").open("wb") as log:
+            command = ["bash", HERE / f"{name}.sh", folder / name, str(_free_ports(5))]
             _started.append(
-                subprocess.Popen(
-                    ["bash", HERE / f"{name}.sh", folder / name, str(_free_ports(5))],
-                    stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True,
-                )  # fmt: skip
+                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True)
             )
 
 
@@ -113,6 +111,7 @@ def own_batch(scheduler: Batch) -> Iterator[Batch]:
     """A scheduler that nobody else uses, so that its daemons may be killed."""
     with _turn(scheduler, fcntl.LOCK_EX):
         yield scheduler
+        scheduler.start_daemon()
 
 
 @contextlib.contextmanager
@@ -135,8 +134,12 @@ def own_law(own_batch: Batch, request: pytest.FixtureRequest) -> Iterator[BatchL
 
 
 def _law(batch: Batch, name: str) -> Iterator[BatchLaw]:
-    law = BatchLaw(batch, batch.folder / "work" / re.sub(r"\W+", "_", name))
-    batch.ask("mkdir", str(law.folder))
-    yield law
-    wait_for(lambda: not law.queue, seconds=20)
-    assert not law.locks
+    folder = batch.folder / "work" / f"{name.partition('[')[0]}_{uuid.uuid4().hex[:6]}"
+    batch.ask("mkdir", str(folder))
+    law = BatchLaw(batch, folder)
+    try:
+        yield law
+        wait_for(lambda: not law.queue, seconds=20)
+        assert not law.locks
+    finally:
+        law.end()
