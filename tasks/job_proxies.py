@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +42,12 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
     """When the jobs that are submitted at present were: a part of their names and of the names of their logs."""
     mark: str = ""
     """The same, unique among all submissions."""
+    job_error_messages: ClassVar[dict[int, str]] = {
+        20: "no environment to run in",
+        40: "a task failed",
+        137: "killed, often for its memory",
+    }
+    """What the exit status of ``bootstrap.sh`` says."""
 
     def run(self) -> Any:
         """Submits and polls.
@@ -47,6 +55,8 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         Raises:
             JobsFailedError: Jobs have failed for good.
         """
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # so that a file of it, too, says at once why jobs have failed
         try:
             return super().run()
         except Exception as error:
@@ -68,6 +78,21 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         if self._submitted:
             self._adopt()
         return super().poll()
+
+    def cancel(self) -> None:
+        """Cancels all jobs, also those that no state knows; another run submits them anew."""
+        self._adopt()
+        super().cancel()
+        for data in self.job_data.jobs.values():
+            if data["job_id"] != self.job_data.dummy_job_id:
+                data["status"] = self.job_manager.FAILED
+        self.dump_job_data()
+
+    def cleanup(self) -> None:
+        """Cancels all jobs and removes their state and their logs."""
+        self.cancel()
+        for path in (Path(self.get_cached_output()["jobs"].path), *self.task.control_folder.glob("job_*.txt")):
+            path.unlink(missing_ok=True)
 
     def dump_job_data(self) -> None:
         """Writes the state of all jobs; a reader finds the one before or this one, whole."""

@@ -168,6 +168,9 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
 
     def htcondor_job_config(self, config: Any, job_num: Any, branches: Any) -> Any:  # noqa: ARG002
         """Returns law's settings of HTCondor jobs, which are submitted together, with this task's."""
+        # HTCondor reads the script when a job starts: the next submission must not write into it
+        config.dir = str(Path(config.dir, self.workflow_proxy.mark))
+        Path(config.dir).mkdir()
         config.render_variables |= self.render_variables()
         config.custom_log_file = None
         for path in self.shipped:

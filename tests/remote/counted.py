@@ -18,8 +18,9 @@ class CountedTask(RemoteWorkflow):
     """A branch appends to ``<store>/executions/<branch>``, and writes its number."""
 
     branches_wanted = luigi.IntParameter(default=4)
-    fails = luigi.Parameter(default="")  # "2:once", "2:always", "2:kill" (once, by SIGKILL)
+    fails = luigi.Parameter(default="")  # "2:once", "2:always", "2:kill" (once, by SIGKILL), several with commas
     seconds = luigi.FloatParameter(default=0.0, significant=False)
+    gate = luigi.BoolParameter(default=False, significant=False)  # wait for the file <store>/gate
 
     def create_branch_map(self) -> list[int]:
         """Returns the numbers."""
@@ -36,10 +37,12 @@ class CountedTask(RemoteWorkflow):
         with record.open("a") as file:
             file.write(f"{os.getpid()}\n")
         time.sleep(self.seconds)
-        number, _, how = self.fails.partition(":")
-        if number == str(self.branch) and (how == "always" or len(record.read_text().split()) == 1):
+        while self.gate and not Path(store(), "gate").exists():
+            time.sleep(0.1)
+        how = dict(item.split(":") for item in self.fails.split(",") if item).get(str(self.branch))
+        if how == "always" or (how and len(record.read_text().split()) == 1):
             if how == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
-            raise RuntimeError(f"branch {number} fails {how}")
+            raise RuntimeError(f"branch {self.branch} fails {how}")
         with self.write_output() as folder:
             (folder / "number.txt").write_text(str(self.branch_data))
