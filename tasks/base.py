@@ -276,5 +276,6 @@ def git_state() -> dict[str, Any]:
             check=True,
         )
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": None}
+        shipped = ROOT / "commit.json"  # beside a checkout that a job was given
+        return json.loads(shipped.read_text()) if shipped.is_file() else {"commit": None}
     return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}

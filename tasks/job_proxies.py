@@ -61,7 +61,12 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
             ) from None
 
     def poll(self) -> Any:
-        """Looks after the jobs until they are done."""
+        """Looks after the jobs until they are done.
+
+        law would give them up after the walltime of one job, counted from here, however long they wait for their turn.
+        """
+        _ = self.task.job_resources  # which have it, and are kept
+        self.task.walltime = law.NO_FLOAT
         if self._submitted:
             self._adopt()
         return super().poll()
