@@ -38,6 +38,8 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
     asks the scheduler for those of that name, and no branch is submitted twice.
     """
 
+    job_error_messages: ClassVar[dict[int, str]] = {20: "what the job needs is not there", 40: "a branch has failed"}
+    """What the exit codes of ``bootstrap.sh`` mean: its own, and law's."""
     label: str = ""
     """When the jobs that are submitted at present were: a part of their names and of the names of their logs."""
     mark: str = ""
@@ -89,9 +91,26 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         self.dump_job_data()
 
     def cleanup(self) -> None:
-        """Cancels all jobs and removes their state and their logs."""
-        self.cancel()
-        for path in (Path(self.get_cached_output()["jobs"].path), *self.task.control_folder.glob("job_*.txt")):
+        """Removes the state and the logs of jobs that are over.
+
+        Raises:
+            JobsFailedError: Some are not, or the scheduler does not say.
+        """
+        self._adopt()
+        unknown = (None, self.job_data.dummy_job_id)
+        job_ids = [data["job_id"] for data in self.job_data.jobs.values() if data["job_id"] not in unknown]
+        query = self.job_manager.query_group if self.job_manager.job_grouping_query else self.job_manager.query_batch
+        states = query(job_ids, **self._get_job_kwargs("query")) if job_ids else {}
+        over = (self.job_manager.FINISHED, self.job_manager.FAILED)
+        # what is no dictionary is an error of the query
+        left = [str(n) for n, state in states.items() if not isinstance(state, dict) or state["status"] not in over]
+        if left:
+            raise JobsFailedError(
+                f"{len(left)} job(s) of {self.task.task_family} are not over: {', '.join(left[:10])}",
+                where=self.task.control_folder,
+                hint="wait for them, or --cancel-jobs first",
+            )
+        for path in (*self.task.control_folder.glob("job_*.txt"), Path(self.get_cached_output()["jobs"].path)):
             path.unlink(missing_ok=True)
 
     def dump_job_data(self) -> None:
@@ -128,7 +147,8 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         for number, item in zip(numbers, submitted[0], strict=True):
             if isinstance(item, Exception):
                 refusals.append(item)
-                self.job_data.jobs[number]["status"] = self.job_manager.FAILED  # Slurm may know it by its name
+                # Slurm may know it by its name; law has put the error in the id's place
+                self.job_data.jobs[number].update(status=self.job_manager.FAILED, job_id=self.job_data.dummy_job_id)
         if refusals and len(refusals) == len(submitted[0]):
             self.dump_job_data()
             raise JobsFailedError(
