@@ -62,6 +62,9 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         """Looks after the jobs until they are done."""
         if self._submitted:
             self._adopt()
+        # to law it is also the time for which it looks after them, however long they wait, fail and go on
+        self.task.job_resources  # noqa: B018 (has it from here on)
+        self.task.walltime = law.NO_FLOAT
         return super().poll()
 
     def dump_job_data(self) -> None:
@@ -173,6 +176,17 @@ class HTCondorProxy(JobsProxy, htcondor_workflow.HTCondorWorkflowProxy):  # type
     """HTCondor's."""
 
 
+class SlurmScripts(law.slurm.SlurmJobFileFactory):  # type: ignore[misc]
+    """law's writer of job files, which becomes the job: Slurm's signals then reach it, and not a shell above it."""
+
+    def create(self, *args: Any, **kwargs: Any) -> tuple[str, Any]:
+        """Writes a job file and returns its path and its settings."""
+        path, config = super().create(*args, **kwargs)
+        options, _, command = Path(path).read_text().rstrip().rpartition("\n")
+        Path(path).write_text(f"{options}\nexec {command}\n")
+        return path, config
+
+
 class SlurmJobs(slurm_workflow.SlurmWorkflow):  # type: ignore[misc]
     """A Slurm workflow with that proxy."""
 
@@ -181,6 +195,10 @@ class SlurmJobs(slurm_workflow.SlurmWorkflow):  # type: ignore[misc]
     def slurm_job_manager_cls(self) -> type[SlurmManager]:
         """Returns who speaks with Slurm."""
         return SlurmManager
+
+    def slurm_job_file_factory_cls(self) -> type[SlurmScripts]:
+        """Returns who writes job files."""
+        return SlurmScripts
 
 
 class HTCondorJobs(htcondor_workflow.HTCondorWorkflow):  # type: ignore[misc]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -17,7 +18,7 @@ from law.job.base import JobInputFile
 
 from tasks.base import ROOT, HoneyguideTask, store
 from tasks.job_proxies import HTCondorJobs, SlurmJobs
-from tasks.job_resources import JobResources, htcondor_lines, slurm_options
+from tasks.job_resources import GO_ON_LATER, JobResources, htcondor_lines, slurm_options
 from tasks.workflow_lock import WorkflowLock
 
 law.contrib.load("slurm", "htcondor")
@@ -53,11 +54,13 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
     _resources: ClassVar[set[str]] = {
         "cpus", "memory", "gpus", "gpu_type", "nodes", "queue", "requirements", "container", "job_options",
     }  # fmt: skip
-    exclude_params_branch: ClassVar[set[str]] = _resources
+    seconds_to_stop: ClassVar[int] = 0
+    """How long before its end a job is told, where its branch can then leave what it has done (``go_on_later``)."""
+    exclude_params_branch: ClassVar[set[str]] = _resources - {"nodes"}
     exclude_params_req: ClassVar[set[str]] = _resources | {"walltime"}
     exclude_params_repr: ClassVar[set[str]] = {*_resources, "retries", "poll_interval"}
 
-    @property
+    @functools.cached_property
     def job_resources(self) -> JobResources:
         """What a job of this task asks for."""
         return JobResources(
@@ -71,6 +74,7 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
             requirements=self.requirements,
             container=self.container,
             extra=self.job_options,
+            seconds_to_stop=self.seconds_to_stop,
         )
 
     @functools.cached_property
@@ -89,6 +93,8 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
 
     def render_variables(self) -> dict[str, str]:
         """Returns what is filled in in ``bootstrap.sh``, the job."""
+        resources = self.job_resources
+        seconds = math.ceil(3600 * resources.hours) - resources.seconds_of_warning if resources.seconds_to_stop else 0
         return {
             "honeyguide_root": str(ROOT),
             "honeyguide_venv": os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or sys.prefix,
@@ -96,6 +102,9 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
             "honeyguide_data": os.environ.get("HONEYGUIDE_DATA", str(ROOT / "data")),
             "honeyguide_site": os.environ.get("HONEYGUIDE_SITE", ""),
             "honeyguide_cpus": str(self.cpus),
+            "honeyguide_gpus": str(self.gpus),
+            "honeyguide_seconds": str(max(0, seconds)),
+            "honeyguide_go_on_later": str(GO_ON_LATER),
             "honeyguide_bundle": "",
             "honeyguide_container": self.container,
             "honeyguide_container_options": "--nv" if self.gpus else "",
@@ -142,7 +151,7 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
     def slurm_job_config(self, config: Any, job_num: int, branches: Sequence[int]) -> Any:  # noqa: ARG002
         """Returns law's settings of a Slurm job with this task's."""
         config.render_variables |= self.render_variables()
-        config.custom_content += [item if item[1] else item[0] for item in slurm_options(self.job_resources)]
+        config.custom_content += [item if item[1] else item[:1] for item in slurm_options(self.job_resources)]
         config.job_name = self.workflow_proxy.job_name(job_num)
         config.custom_log_file = None
         config.stdout = config.stderr = self.workflow_proxy.log_name()
