@@ -32,28 +32,31 @@ _make_scratch() {
     export HOME="${HOME:-$scratch}"
 }
 
-# Finds the checkout and its environment, or unpacks what was shipped.
-_find_software() {
+# Finds the checkout, or unpacks the one that was shipped.
+_find_checkout() {
     root="{{honeyguide_root}}" venv="{{honeyguide_venv}}"
     if [ -n "{{honeyguide_bundle}}" ]; then
         _unpack || return 1
     elif ! [ -f "$root/law.cfg" ]; then
         _say "the checkout $root is not seen from $(hostname): put it on a shared file system, or give --ship" && return 1
     fi
-    local site="{{honeyguide_site}}"
-    if [ -n "$site" ] && [ -f "$root/configs/sites/$site.sh" ]; then
-        # shellcheck disable=SC1090
-        . "$root/configs/sites/$site.sh" || { _say "configs/sites/$site.sh failed" && return 1; }
-    fi
+    _source_site "$root"
 }
 
-# Unpacks repository and environment, which are on the store or in the folder that the job was given.
+# What the site says of its nodes: modules, folders, options of apptainer.
+_source_site() {
+    local file="$1/configs/sites/{{honeyguide_site}}.sh"
+    # shellcheck disable=SC1090
+    ! [ -f "$file" ] || . "$file" || { _say "$file failed" && return 1; }
+}
+
+# Unpacks what was shipped: it is on the store, or HTCondor has brought it.
 _unpack() {
     local name
     root="$scratch/honeyguide" venv="$scratch/venv"
     mkdir "$root"
     for name in {{honeyguide_bundle}}; do
-        [ -f "$name" ] || name="$started_in/$(basename "$name")"
+        [ -f "$name" ] || name="$started_in/${name##*/}"
         [ -f "$name" ] || { _say "what was shipped is not there: $name" && return 1; }
         case "$name" in
             *environment*) environment="$name" ;;
@@ -65,9 +68,13 @@ _unpack() {
 # Activates the environment: the submitter's, the shipped one, or one that is built here.
 _activate() {
     if [ -n "{{honeyguide_bundle}}" ]; then
-        . "$root/tasks/shipped_environment.sh" "$venv" "$environment" || return 1
+        # shellcheck disable=SC1091
+        . "$root/tasks/shipped_environment.sh" "$venv" "${environment:-}" "$root" || { _say "no environment" && return 1; }
     fi
-    if [ -f "$venv/bin/activate" ]; then
+    if [ -n "${HONEYGUIDE_IN_CONTAINER:-}" ] && ! "$venv/bin/python" -c '' 2> /dev/null; then
+        # an image with an environment of its own
+        python -c 'import law' || { _say "neither $venv works in the container nor has it law itself" && return 1; }
+    elif [ -f "$venv/bin/activate" ]; then
         # shellcheck disable=SC1091
         . "$venv/bin/activate"
     elif [ -x "$venv/bin/python" ]; then
@@ -94,8 +101,9 @@ _set_variables() {
 # Starts the same again in the container, where there is one to be in.
 _enter_container() {
     local image="{{honeyguide_container}}"
-    [ -n "$image" ] && [ -z "$HONEYGUIDE_IN_CONTAINER" ] || return 0
-    command -v apptainer > /dev/null || { _say "there is no apptainer on $(hostname), for $image" && exit 127; }
+    [ -n "$image" ] && [ -z "${HONEYGUIDE_IN_CONTAINER:-}" ] || return 0
+    command -v apptainer > /dev/null || { _say "there is no apptainer on $(hostname), for $image" && return 1; }
+    _source_site "{{honeyguide_root}}" || return 1
     export HONEYGUIDE_IN_CONTAINER="$image"
     local folder binds=()
     for folder in "{{honeyguide_root}}" "{{honeyguide_venv}}" "{{honeyguide_store}}" "{{honeyguide_data}}" "$started_in" "${_CONDOR_SCRATCH_DIR:-}"; do
@@ -125,6 +133,8 @@ _run_law() {
     law=$!
     # wait ends early at a signal
     while wait "$law"; status=$?; kill -0 "$law" 2> /dev/null; do :; done
+    # law reads some statuses as those of its own job script: 60 says that a task has failed
+    [ "$status" != 40 ] || status=60
 }
 
 # Puts the job back into the queue, where it still runs: it may be there already, or somebody has cancelled it.
@@ -143,9 +153,8 @@ _go_on_later() {
 
 started_in="$PWD" status=1
 export HONEYGUIDE_JOB_SCRIPT="$(readlink -f "${BASH_SOURCE[0]}")"
-_enter_container "$@"
 _say "$(date -Iseconds) on $(hostname)${SLURM_JOB_ID:+, Slurm job $SLURM_JOB_ID}${LAW_HTCONDOR_JOB_CLUSTER:+, HTCondor job $LAW_HTCONDOR_JOB_CLUSTER.$LAW_HTCONDOR_JOB_PROCESS}"
-if _make_scratch && _find_software && _activate && _set_variables && cd "$root"; then
+if _enter_container "$@" && _make_scratch && _find_checkout && _activate && _set_variables && cd "$root"; then
     if [ "$1" = --node ]; then
         python -m tasks.launch "${@:2}"
         exit

@@ -59,12 +59,14 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
             ) from None
 
     def poll(self) -> Any:
-        """Looks after the jobs until they are done."""
+        """Looks after the jobs until they are done.
+
+        law would give them up after the walltime of one job, counted from here, however long they wait for their turn.
+        """
+        _ = self.task.job_resources  # which have it, and are kept
+        self.task.walltime = law.NO_FLOAT
         if self._submitted:
             self._adopt()
-        # to law it is also the time for which it looks after them, however long they wait, fail and go on
-        self.task.job_resources  # noqa: B018 (has it from here on)
-        self.task.walltime = law.NO_FLOAT
         return super().poll()
 
     def dump_job_data(self) -> None:

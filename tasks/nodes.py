@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import sys
 from dataclasses import dataclass
@@ -51,7 +52,12 @@ class Nodes:
         """Returns what starts the others, all at once: the job script, which finds their environment on each of them.
 
         They end with the pipe that is its standard input.
+
+        Raises:
+            ConfigError: There is no srun.
         """
+        if shutil.which("srun") is None:
+            raise ConfigError("the other nodes of a job can't be reached without srun", hint="is it in the container?")
         script = os.environ.get("HONEYGUIDE_JOB_SCRIPT")
         command = ["bash", script, "--node"] if script else [sys.executable, "-m", "tasks.launch"]
         number = str(self.count - 1)
@@ -86,14 +92,13 @@ def _free_port() -> int:
     return port
 
 
-def check_resources(resources: JobResources, *, scheduler: str, processes: int, device: str) -> None:
+def check_resources(resources: JobResources, *, scheduler: str, processes: int) -> None:
     """Checks that a training's jobs ask for what its processes use.
 
     Args:
         resources: What a job asks for.
         scheduler: ``slurm`` or ``htcondor``.
         processes: How many processes train together, which the result depends on.
-        device: Where they compute.
 
     Raises:
         ConfigError: There is a GPU for no process, a process for no GPU, or a node for no process.
@@ -101,10 +106,6 @@ def check_resources(resources: JobResources, *, scheduler: str, processes: int, 
     nodes, gpus = resources.nodes, resources.gpus
     if nodes > 1 and scheduler == "htcondor":
         raise ConfigError("HTCondor's jobs are on one node", where="nodes", got=nodes, allowed=1, hint="Slurm has more")
-    if gpus and device == "cpu":
-        raise ConfigError(
-            "a training on CPUs needs no GPUs", where="gpus", got=gpus, allowed=0, hint="or training.device=auto"
-        )
     if gpus and processes != gpus * nodes:
         raise ConfigError(
             "a training has one process per GPU",

@@ -19,10 +19,16 @@ from law.job.base import JobInputFile
 from tasks.base import ROOT, HoneyguideTask, store
 from tasks.job_proxies import HTCondorJobs, SlurmJobs
 from tasks.job_resources import GO_ON_LATER, JobResources, htcondor_lines, slurm_options
+from tasks.shipping import ship
 from tasks.workflow_lock import WorkflowLock
 
 law.contrib.load("slurm", "htcondor")
 _HERE = Path(__file__).resolve().parent
+
+
+def jobs_folder() -> Path:
+    """Returns where states and logs of jobs are; on a file system that the scheduler may write to."""
+    return Path(os.environ.get("HONEYGUIDE_JOBS", store() / "jobs"))
 
 
 def _resource(default: Any, description: str) -> dict[str, Any]:
@@ -47,12 +53,19 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
     requirements = luigi.Parameter(**_resource("", "constraint of Slurm, requirements of HTCondor"))
     container = luigi.Parameter(**_resource("", "image of a container that jobs run in"))
     job_options = luigi.Parameter(**_resource("", "further lines for the scheduler, 'name=value; name=value'"))
+    ship = luigi.ChoiceParameter(
+        choices=["", "repository", "environment"],
+        **_resource(
+            "", "for nodes that don't see the checkout: ship it, and build its environment there, or ship that, too"
+        ),
+    )
     transfer_logs = luigi.BoolParameter(
         default=True, significant=False, description="keep the logs of jobs; default: on"
     )
 
     _resources: ClassVar[set[str]] = {
         "cpus", "memory", "gpus", "gpu_type", "nodes", "queue", "requirements", "container", "job_options",
+        "ship",
     }  # fmt: skip
     seconds_to_stop: ClassVar[int] = 0
     """How long before its end a job is told, where its branch can then leave what it has done (``go_on_later``)."""
@@ -82,7 +95,12 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
         """Where the state and the logs of the jobs are; another one for other outputs, so that no old job counts."""
         paths = [task.output().path for task in self.get_branch_tasks().values()]
         name = hashlib.blake2b("\n".join(paths).encode(), digest_size=8).hexdigest()
-        return store().joinpath("jobs", self.task_family, *self.path_parts(), name)
+        return jobs_folder().joinpath(self.task_family, *self.path_parts(), name)
+
+    @functools.cached_property
+    def shipped(self) -> list[Path]:
+        """What jobs are given besides their script."""
+        return ship(self.ship, jobs_folder() / "shipped")
 
     @contextlib.contextmanager
     def locked_jobs(self) -> Iterator[None]:
@@ -102,12 +120,12 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
             "honeyguide_data": os.environ.get("HONEYGUIDE_DATA", str(ROOT / "data")),
             "honeyguide_site": os.environ.get("HONEYGUIDE_SITE", ""),
             "honeyguide_cpus": str(self.cpus),
-            "honeyguide_gpus": str(self.gpus),
+            "honeyguide_gpus": str(resources.gpus),
             "honeyguide_seconds": str(max(0, seconds)),
             "honeyguide_go_on_later": str(GO_ON_LATER),
-            "honeyguide_bundle": "",
+            "honeyguide_bundle": " ".join(map(str, self.shipped)),
             "honeyguide_container": self.container,
-            "honeyguide_container_options": "--nv" if self.gpus else "",
+            "honeyguide_container_options": "--nv" if resources.gpus else "",
         }
 
     # what law's workflows of both kinds ask for
@@ -161,6 +179,8 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
         """Returns law's settings of HTCondor jobs, which are submitted together, with this task's."""
         config.render_variables |= self.render_variables()
         config.custom_log_file = None
+        for path in self.shipped:
+            config.input_files[path.name.partition("-")[0]] = JobInputFile(str(path), copy=False, render=False)
         log = self.control_folder / self.workflow_proxy.log_name("$(law_job_postfix)")
         config.custom_content += htcondor_lines(self.job_resources, log=log)
         config.custom_content.append(("+HoneyguideJobs", f'"{self.workflow_proxy.mark}"'))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import shutil
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,6 +13,7 @@ import luigi
 
 from tasks.base import HoneyguideTask
 from tasks.go_on_later import going_on_later
+from tasks.job_resources import JobResources
 from tasks.launch import run_job
 from tasks.nodes import check_resources, nodes_here
 from tasks.preprocessing import PreprocessTask
@@ -100,6 +103,12 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
     result_version = 3
     seconds_to_stop = 120
 
+    @functools.cached_property
+    def job_resources(self) -> JobResources:
+        """What a job asks for: no GPU where none is to be used."""
+        device = self.experiment.settings.training.device
+        return dataclasses.replace(super().job_resources, **({"gpus": 0} if device == "cpu" else {}))
+
     def create_branch_map(self) -> list[tuple[int, int | None]]:
         """Returns seeds and folds."""
         return self.training_branches
@@ -115,10 +124,8 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
             ConfigError: Jobs of these resources can't train with as many processes as the settings say.
         """
         if self.workflow in ("slurm", "htcondor"):
-            training = self.experiment.settings.training
-            check_resources(
-                self.job_resources, scheduler=self.workflow, processes=training.processes, device=training.device
-            )
+            processes = self.experiment.settings.training.processes
+            check_resources(self.job_resources, scheduler=self.workflow, processes=processes)
         seeds = dict.fromkeys(seed for seed, _ in self.training_branches)
         bases = [base for base in map(self.base, seeds) if base is not None]
         return {"inputs": PreprocessTask.req(self), "start": bases}
