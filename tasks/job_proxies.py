@@ -38,15 +38,13 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
     asks the scheduler for those of that name, and no branch is submitted twice.
     """
 
-    job_error_messages: ClassVar[dict[int, str]] = {20: "what the job needs is not there", 40: "a branch has failed"}
-    """What the exit codes of ``bootstrap.sh`` mean: its own, and law's."""
     label: str = ""
     """When the jobs that are submitted at present were: a part of their names and of the names of their logs."""
     mark: str = ""
     """The same, unique among all submissions."""
     job_error_messages: ClassVar[dict[int, str]] = {
-        20: "no environment to run in",
-        40: "a task failed",
+        20: "what the job needs is not there",
+        40: "a branch has failed",
         137: "killed, often for its memory",
     }
     """What the exit status of ``bootstrap.sh`` says."""
@@ -223,6 +221,17 @@ class HTCondorProxy(JobsProxy, htcondor_workflow.HTCondorWorkflowProxy):  # type
     """HTCondor's."""
 
 
+class SlurmScripts(law.slurm.SlurmJobFileFactory):  # type: ignore[misc]
+    """law's writer of job files, which becomes the job: Slurm's signals then reach it, and not a shell above it."""
+
+    def create(self, *args: Any, **kwargs: Any) -> tuple[str, Any]:
+        """Writes a job file and returns its path and its settings."""
+        path, config = super().create(*args, **kwargs)
+        options, _, command = Path(path).read_text().rstrip().rpartition("\n")
+        Path(path).write_text(f"{options}\nexec {command}\n")
+        return path, config
+
+
 class SlurmJobs(slurm_workflow.SlurmWorkflow):  # type: ignore[misc]
     """A Slurm workflow with that proxy."""
 
@@ -231,6 +240,10 @@ class SlurmJobs(slurm_workflow.SlurmWorkflow):  # type: ignore[misc]
     def slurm_job_manager_cls(self) -> type[SlurmManager]:
         """Returns who speaks with Slurm."""
         return SlurmManager
+
+    def slurm_job_file_factory_cls(self) -> type[SlurmScripts]:
+        """Returns who writes job files."""
+        return SlurmScripts
 
 
 class HTCondorJobs(htcondor_workflow.HTCondorWorkflow):  # type: ignore[misc]
