@@ -208,8 +208,12 @@ class DatasetConstructorTask(RemoteWorkflow):
         """Returns the event-store shards of each sample that has files; those of the branches that are complete."""
         shards: dict[str, list[Path]] = {name: [] for name, found in self.sources().items() if found}
         for task in self.get_branch_tasks().values():
-            shards[task.branch_data.sample] += sorted(task.output().folder.glob("events*.h5"))
+            shards[task.branch_data.sample] += task.own_shards()
         return shards
+
+    def own_shards(self) -> list[Path]:
+        """Returns the event-store shards of this branch."""
+        return sorted(self.output().folder.glob("events*.h5"))
 
     def workflow_requires(self) -> dict[str, Any]:
         """Returns the simulation of the samples that have no files."""
