@@ -259,5 +259,6 @@ def git_state() -> dict[str, Any]:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
         status = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": None}
+        shipped = ROOT / "commit.json"  # beside a checkout that a job was given
+        return json.loads(shipped.read_text()) if shipped.is_file() else {"commit": None}
     return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}

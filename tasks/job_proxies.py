@@ -59,7 +59,12 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
             ) from None
 
     def poll(self) -> Any:
-        """Looks after the jobs until they are done."""
+        """Looks after the jobs until they are done.
+
+        law would give them up after the walltime of one job, counted from here, however long they wait for their turn.
+        """
+        _ = self.task.job_resources  # which have it, and are kept
+        self.task.walltime = law.NO_FLOAT
         if self._submitted:
             self._adopt()
         return super().poll()
@@ -76,9 +81,9 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         name: str = self.job_data.jobs[job_num]["extra"]["name"]
         return name
 
-    def get_extra_submission_data(self, job_file: Any, job_id: Any, config: Any, log: Any = None) -> dict[str, Any]:
-        """Returns what is kept of a job: where its log will be."""
-        return super().get_extra_submission_data(job_file, job_id, config, log=log or config.stdout)
+    def log_name(self, postfix: str = "") -> str:
+        """Returns the name of the log of a job that is about to be submitted; law adds ``_<first>To<last + 1>``."""
+        return f"job_{self.label}{postfix}.txt"
 
     def _submit_batch(self, submit_jobs: Mapping[int, Sequence[int]], **kwargs: Any) -> Any:
         self._announce(submit_jobs)
@@ -112,8 +117,10 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
     def _announce(self, submit_jobs: Mapping[int, Sequence[int]]) -> None:
         self.label = time.strftime("%m%d-%H%M%S")
         self.mark = f"honeyguide-{self.label}-{uuid.uuid4().hex[:8]}"
-        for index, job_num in enumerate(submit_jobs):
-            self.job_data.jobs[job_num]["extra"]["name"] = f"{self.mark}-{index}"
+        for index, (job_num, branches) in enumerate(submit_jobs.items()):
+            log = self.log_name(f"_{branches[0]}To{branches[-1] + 1}")
+            extra = {"name": f"{self.mark}-{index}", "log": str(self.task.control_folder / log)}
+            self.job_data.jobs[job_num]["extra"].update(extra)
         self.dump_job_data()
 
     def _adopt(self) -> None:
@@ -147,9 +154,7 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
 
 def end_of_log(text: str) -> list[str]:
     """Returns the last lines of a job's log that say what happened: without what law and luigi say when it is over."""
-    failed = re.search(r"^task exit code: [1-9]", text, re.MULTILINE)
-    said = text[: failed.start()] if failed else text
-    said = said.split("===== Luigi Execution Summary =====")[0]
+    said = re.sub(r"^===== Luigi Execution Summary =====$.*?^===== Luigi.*?$", "", text, flags=re.MULTILINE | re.DOTALL)
     lines = [line for line in said.splitlines() if line.strip() and not line.startswith("INFO:")]
     return lines[-_LOG_LINES:]
 

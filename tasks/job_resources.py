@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 Lines = list[tuple[str, str]]
 
@@ -61,10 +62,12 @@ def slurm_options(resources: JobResources) -> Lines:
     return [*options, *r.further]
 
 
-def htcondor_lines(resources: JobResources) -> Lines:
-    """Returns the lines of a submit file."""
+def htcondor_lines(resources: JobResources, *, log: Path) -> Lines:
+    """Returns the lines of a submit file; ``log`` gets what the job says, while it does."""
     r = resources
-    lines = [("request_cpus", str(r.cpus))]
+    # no output files: HTCondor would bring back all that it finds
+    lines = [("output", str(log)), ("stream_output", "True"), ("transfer_output_files", '""')]
+    lines.append(("request_cpus", str(r.cpus)))
     if r.memory_mb:
         lines.append(("request_memory", f"{r.memory_mb} MB"))
     if r.gpus:
