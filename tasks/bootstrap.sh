@@ -37,11 +37,14 @@ _find_checkout() {
     elif ! [ -f "$root/law.cfg" ]; then
         _say "the checkout $root is not seen from $(hostname): put it on a shared file system, or give --ship" && return 1
     fi
-    local site="{{honeyguide_site}}"
-    if [ -n "$site" ] && [ -f "$root/configs/sites/$site.sh" ]; then
-        # shellcheck disable=SC1090
-        . "$root/configs/sites/$site.sh" || { _say "configs/sites/$site.sh failed" && return 1; }
-    fi
+    _source_site "$root"
+}
+
+# What the site says of its nodes: modules, folders, options of apptainer.
+_source_site() {
+    local file="$1/configs/sites/{{honeyguide_site}}.sh"
+    # shellcheck disable=SC1090
+    ! [ -f "$file" ] || . "$file" || { _say "$file failed" && return 1; }
 }
 
 # Unpacks what was shipped: it is on the store, or HTCondor has brought it.
@@ -65,7 +68,10 @@ _activate() {
         # shellcheck disable=SC1091
         . "$root/tasks/shipped_environment.sh" "$venv" "${environment:-}" "$root" || { _say "no environment" && return 1; }
     fi
-    if [ -f "$venv/bin/activate" ]; then
+    if [ -n "${HONEYGUIDE_IN_CONTAINER:-}" ] && ! "$venv/bin/python" -c '' 2> /dev/null; then
+        # an image with an environment of its own
+        python -c 'import law' || { _say "neither $venv works in the container nor has it law itself" && return 1; }
+    elif [ -f "$venv/bin/activate" ]; then
         # shellcheck disable=SC1091
         . "$venv/bin/activate"
     elif [ -x "$venv/bin/python" ]; then
@@ -89,8 +95,9 @@ _set_variables() {
 # Starts the same again in the container, where there is one to be in.
 _enter_container() {
     local image="{{honeyguide_container}}"
-    [ -n "$image" ] && [ -z "$HONEYGUIDE_IN_CONTAINER" ] || return 0
+    [ -n "$image" ] && [ -z "${HONEYGUIDE_IN_CONTAINER:-}" ] || return 0
     command -v apptainer > /dev/null || { _say "there is no apptainer on $(hostname), for $image" && return 1; }
+    _source_site "{{honeyguide_root}}" || return 1
     export HONEYGUIDE_IN_CONTAINER="$image"
     local folder binds=()
     for folder in "{{honeyguide_root}}" "{{honeyguide_venv}}" "{{honeyguide_store}}" "{{honeyguide_data}}" "$started_in" "${_CONDOR_SCRATCH_DIR:-}"; do
