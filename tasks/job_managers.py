@@ -21,6 +21,7 @@ NEVER = (
     "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed", "ReqNodeNotAvail", "launch_failed_requeued_held",
 )  # fmt: skip
 """Slurm's reasons for which a job waits until somebody does something."""
+_LIVES = ("SUSPENDED", "STOPPED", "RESIZING", "SIGNALING")
 _SECONDS = 60
 _NO_MACHINE = "No machines matched"
 _UNMET = re.compile(r"^\[\d+\]\s+0\s+(.+)$", re.MULTILINE)  # of HTCondor's analysis: conditions that no slot meets
@@ -30,6 +31,12 @@ logger = law.logger.get_logger(__name__)
 
 class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
     """law's, which tells a job that can't start from one that waits for its turn."""
+
+    @classmethod
+    def map_status(cls, status: str) -> str:
+        """Returns law's name of a state; a job that is suspended lives, and must not get a twin."""
+        mapped: str = cls.RUNNING if status.strip("+") in _LIVES else super().map_status(status)
+        return mapped
 
     def query(self, job_id: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns the states; a job that Slurm will never start has failed, for Slurm's reason, and is cancelled."""
