@@ -105,7 +105,9 @@ class HoneyguideTask(Notifying):
     """Sections that this task itself depends on."""
     result_version: ClassVar[int] = 1
     """Counts up when the code makes another result of the same inputs and settings."""
-    exclude_params_repr_empty: ClassVar[tuple[str, ...]] = ("set", "overlay", "label")
+    exclude_params_repr_empty: ClassVar[tuple[str, ...]] = (
+        "set", "overlay", "label", "test_filelist", "test_dataset_version",
+    )  # fmt: skip
     flags: ClassVar[dict[str, tuple[str, Any]]] = {
         "filelist": ("dataset.filelist", law.NO_STR),
         "debug": ("dataset.reader.debug", False),

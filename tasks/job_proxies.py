@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,12 +40,16 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
     asks the scheduler for those of that name, and no branch is submitted twice.
     """
 
-    job_error_messages: ClassVar[dict[int, str]] = {20: "what the job needs is not there", 40: "a branch has failed"}
-    """What the exit codes of ``bootstrap.sh`` mean: its own, and law's."""
     label: str = ""
     """When the jobs that are submitted at present were: a part of their names and of the names of their logs."""
     mark: str = ""
     """The same, unique among all submissions."""
+    job_error_messages: ClassVar[dict[int, str]] = {
+        20: "what the job needs is not there",
+        40: "a branch has failed",
+        137: "killed, often for its memory",
+    }
+    """What the exit status of ``bootstrap.sh`` says."""
     _one_by_one = False
     _written = -math.inf
 
@@ -53,6 +59,8 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         Raises:
             JobsFailedError: Jobs have failed for good.
         """
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # so that a file of it, too, says at once why jobs have failed
         try:
             return super().run()
         except Exception as error:
@@ -76,9 +84,13 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         return super().poll()
 
     def cancel(self) -> None:
-        """Cancels the jobs, those as well that no state knows of."""
+        """Cancels all jobs, also those that no state knows; another run submits them anew."""
         self._adopt()
         super().cancel()
+        for data in self.job_data.jobs.values():
+            if data["job_id"] != self.job_data.dummy_job_id:
+                data["status"] = self.job_manager.FAILED
+        self.dump_job_data()
 
     def cleanup(self) -> None:
         """Removes the state and the logs of jobs that are over.
@@ -225,6 +237,17 @@ class HTCondorProxy(JobsProxy, htcondor_workflow.HTCondorWorkflowProxy):  # type
     """HTCondor's."""
 
 
+class SlurmScripts(law.slurm.SlurmJobFileFactory):  # type: ignore[misc]
+    """law's writer of job files, which becomes the job: Slurm's signals then reach it, and not a shell above it."""
+
+    def create(self, *args: Any, **kwargs: Any) -> tuple[str, Any]:
+        """Writes a job file and returns its path and its settings."""
+        path, config = super().create(*args, **kwargs)
+        options, _, command = Path(path).read_text().rstrip().rpartition("\n")
+        Path(path).write_text(f"{options}\nexec {command}\n")
+        return path, config
+
+
 class SlurmJobs(slurm_workflow.SlurmWorkflow):  # type: ignore[misc]
     """A Slurm workflow with that proxy."""
 
@@ -233,6 +256,10 @@ class SlurmJobs(slurm_workflow.SlurmWorkflow):  # type: ignore[misc]
     def slurm_job_manager_cls(self) -> type[SlurmManager]:
         """Returns who speaks with Slurm."""
         return SlurmManager
+
+    def slurm_job_file_factory_cls(self) -> type[SlurmScripts]:
+        """Returns who writes job files."""
+        return SlurmScripts
 
 
 class HTCondorJobs(htcondor_workflow.HTCondorWorkflow):  # type: ignore[misc]

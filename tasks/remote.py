@@ -6,6 +6,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from law.job.base import JobInputFile
 
 from tasks.base import ROOT, HoneyguideTask, store
 from tasks.job_proxies import HTCondorJobs, SlurmJobs
-from tasks.job_resources import JobResources, htcondor_lines, slurm_options
+from tasks.job_resources import GO_ON_LATER, JobResources, htcondor_lines, slurm_options
 from tasks.shipping import ship
 from tasks.usage_summary import summary, task_usage, write_table
 from tasks.workflow_lock import WorkflowLock
@@ -68,7 +69,9 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
         "cpus", "memory", "gpus", "gpu_type", "nodes", "queue", "requirements", "container", "job_options",
         "ship",
     }  # fmt: skip
-    exclude_params_branch: ClassVar[set[str]] = _resources
+    seconds_to_stop: ClassVar[int] = 0
+    """How long before its end a job is told, where its branch can then leave what it has done (``go_on_later``)."""
+    exclude_params_branch: ClassVar[set[str]] = _resources - {"nodes"}
     exclude_params_req: ClassVar[set[str]] = _resources | {"walltime"}
     exclude_params_repr: ClassVar[set[str]] = {*_resources, "retries", "poll_interval"}
 
@@ -86,6 +89,7 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
             requirements=self.requirements,
             container=self.container,
             extra=self.job_options,
+            seconds_to_stop=self.seconds_to_stop,
         )
 
     def as_branch(self, branch: int | None = None, **kwargs: Any) -> Any:
@@ -125,6 +129,8 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
 
     def render_variables(self) -> dict[str, str]:
         """Returns what is filled in in ``bootstrap.sh``, the job."""
+        resources = self.job_resources
+        seconds = math.ceil(3600 * resources.hours) - resources.seconds_of_warning if resources.seconds_to_stop else 0
         return {
             "honeyguide_root": str(ROOT),
             "honeyguide_venv": os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or sys.prefix,
@@ -132,9 +138,12 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
             "honeyguide_data": os.environ.get("HONEYGUIDE_DATA", str(ROOT / "data")),
             "honeyguide_site": os.environ.get("HONEYGUIDE_SITE", ""),
             "honeyguide_cpus": str(self.cpus),
+            "honeyguide_gpus": str(resources.gpus),
+            "honeyguide_seconds": str(max(0, seconds)),
+            "honeyguide_go_on_later": str(GO_ON_LATER),
             "honeyguide_bundle": " ".join(map(str, self.shipped)),
             "honeyguide_container": self.container,
-            "honeyguide_container_options": "--nv" if self.gpus else "",
+            "honeyguide_container_options": "--nv" if resources.gpus else "",
         }
 
     # what law's workflows of both kinds ask for
@@ -184,7 +193,7 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
     def slurm_job_config(self, config: Any, job_num: int, branches: Sequence[int]) -> Any:  # noqa: ARG002
         """Returns law's settings of a Slurm job with this task's."""
         config.render_variables |= self.render_variables()
-        config.custom_content += [item if item[1] else item[0] for item in slurm_options(self.job_resources)]
+        config.custom_content += [item if item[1] else item[:1] for item in slurm_options(self.job_resources)]
         config.job_name = self.workflow_proxy.job_name(job_num)
         config.custom_log_file = None
         config.stdout = config.stderr = self.workflow_proxy.log_name()
@@ -192,6 +201,9 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
 
     def htcondor_job_config(self, config: Any, job_num: Any, branches: Any) -> Any:  # noqa: ARG002
         """Returns law's settings of HTCondor jobs, which are submitted together, with this task's."""
+        # HTCondor reads the script when a job starts: the next submission must not write into it
+        config.dir = str(Path(config.dir, self.workflow_proxy.mark))
+        Path(config.dir).mkdir()
         config.render_variables |= self.render_variables()
         config.custom_log_file = None
         for path in self.shipped:

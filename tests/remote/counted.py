@@ -20,6 +20,7 @@ class CountedTask(RemoteWorkflow):
     branches_wanted = luigi.IntParameter(default=4)
     fails = luigi.Parameter(default="")  # "2:once,3:always,4:kill" (once, by SIGKILL for the whole job)
     seconds = luigi.FloatParameter(default=0.0, significant=False)
+    gate = luigi.BoolParameter(default=False, significant=False)  # wait for the file <store>/gate
     slurm_job_kwargs_submit = htcondor_job_kwargs_submit = {"retry_delay": 0.1}  # noqa: RUF012 (law's own way)
 
     def create_branch_map(self) -> list[int]:
@@ -37,7 +38,7 @@ class CountedTask(RemoteWorkflow):
         with record.open("a") as file:
             file.write(f"{os.getpid()}\n")
         time.sleep(self.seconds)
-        while Path(store(), "wait").exists():
+        while (self.gate and not Path(store(), "gate").exists()) or Path(store(), "wait").exists():
             time.sleep(0.1)
         how = dict(item.split(":") for item in self.fails.split(",") if item).get(str(self.branch))
         if how == "always" or (how and len(record.read_text().split()) == 1):
