@@ -21,8 +21,9 @@ import law
 import luigi
 
 from honeyguide.usage import measured
-from tasks import errors, scale
+from tasks import errors, notifications, scale
 from tasks.filelists import FilelistParameter
+from tasks.notifications import Notifying
 from tasks.targets import FolderTarget
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 # configs (pydantic) and everything heavier are imported where they are used: `law index` and completion stay instant
 errors.install()
 scale.install()
+notifications.install()
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -60,7 +62,7 @@ class OverridesParameter(luigi.Parameter[tuple[str, ...]]):
         return ",".join(x)
 
 
-class HoneyguideTask(law.Task):  # type: ignore[misc]
+class HoneyguideTask(Notifying):
     """Base task: an output is a folder whose path has a digest of everything that the result depends on."""
 
     config = luigi.Parameter(
