@@ -173,8 +173,7 @@ class HoneyguideTask(Notifying):
     @functools.cached_property
     def digest(self) -> str:
         """The digest of :meth:`identity`, 16 hexadecimal digits."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return digest_of(self.identity())
 
     def path_parts(self) -> tuple[str, ...]:
         """Returns the readable parts of the output path between the task's name and the digest."""
@@ -223,6 +222,12 @@ class HoneyguideTask(Notifying):
     def progress(self, what: str, total: int | None = None) -> Callable[..., None]:
         """Returns a callback (done[, total]) that tells the scheduler and, at each tenth, the terminal."""
         return _Progress(self.publish_progress, self.publish_message, what, total)
+
+
+def digest_of(identity: dict[str, Any]) -> str:
+    """Returns the digest of what a result depends on, 16 hexadecimal digits."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def store() -> Path:
