@@ -6,6 +6,7 @@ import importlib
 import inspect
 
 import law
+import luigi
 import pytest
 
 from honeyguide.errors import ConfigError
@@ -42,7 +43,14 @@ def check(words: tuple[str, ...]) -> law.Task:
         if key in OF_LUIGI:
             del rest[: OF_LUIGI[key]]
             continue
+        owner, _, of_owner = option.removeprefix("--").partition("-")
+        if owner in known:  # of a task upstream
+            upstream = dict(known[owner].get_params())
+            upstream[of_owner.replace("-", "_")].parse(rest.pop(0))
+            continue
         assert key in parameters, f"{name} has no parameter {option}"
+        if isinstance(parameters[key], luigi.BoolParameter) and (not rest or rest[0].startswith("--")):
+            continue
         values = [rest.pop(0)]
         while rest and not rest[0].startswith("--") and key == "scan":  # takes several words
             values.append(rest.pop(0))
