@@ -27,8 +27,8 @@ samples:
         generate: {process: semi_visible_jets, mass: 3000, r_inv: 0.3, events: 150, seed: 3}}
 """
 JOBS = {"GenerateEventsTask": 3, "DatasetConstructorTask": 2, "TrainingTask": 1, "InferenceTask": 2}
-# what says when and where, how fast and with which git commit
-OF_A_RUN = {"created", "finished", "git", "hostname", "seconds", "usage", "command", "timing"}
+# what says when, where and how fast; checksums of files, whose contents are compared instead
+OF_A_RUN = {"started", "host", "git", "usage", "seconds", "events_per_second", "files"}
 
 
 def write_config(folder: Path) -> str:
