@@ -11,6 +11,8 @@ from typing import Any
 
 import law
 
+from honeyguide.errors import HoneyguideError
+
 law.contrib.load("slurm", "htcondor")
 
 NEVER = (
@@ -25,6 +27,11 @@ _LIVES = ("SUSPENDED", "STOPPED", "RESIZING", "SIGNALING")
 _SECONDS = 60
 _NO_MACHINE = "No machines matched"
 _UNMET = re.compile(r"^\[\d+\]\s+0\s+(.+)$", re.MULTILINE)  # of HTCondor's analysis: conditions that no slot meets
+
+
+class SchedulerSilentError(HoneyguideError):
+    """The scheduler does not answer, and nobody may go on without its answer."""
+
 
 logger = law.logger.get_logger(__name__)
 
@@ -53,7 +60,7 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
     def find(self, names: Sequence[str]) -> dict[str, int]:
         """Returns the ids of the jobs of these names that Slurm knows, running or done."""
         chosen = ["--noheader", f"--name={','.join(names)}"]
-        queue = answer("slurm_cmd_squeue", "--Format=JobID:20,Name:60", *chosen)
+        queue = answer("slurm_cmd_squeue", "--Format=JobID:20,Name:60", *chosen, needed=True)
         past = answer(
             "slurm_cmd_sacct", "--allocations", "--starttime=now-30days", "--format=JobID%20,JobName%60", *chosen
         )
@@ -117,7 +124,8 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
         marks = {name.rpartition("-")[0] for name in names}
         constraint = " || ".join(f'HoneyguideJobs == "{mark}"' for mark in sorted(marks))
         asked = ["-constraint", constraint, "-af", "HoneyguideJobs", "ClusterId", "ProcId"]
-        lines = [*answer("htcondor_cmd_history", *asked).splitlines(), *answer("htcondor_cmd_q", *asked).splitlines()]
+        past, queue = answer("htcondor_cmd_history", *asked), answer("htcondor_cmd_q", *asked, needed=True)
+        lines = [*past.splitlines(), *queue.splitlines()]
         found = {
             f"{mark}-{process}": f"{cluster}.{process}"
             for mark, cluster, process in map(str.split, filter(None, lines))
@@ -133,11 +141,21 @@ def unmet(job_id: str) -> str:
     return f"no machine can run this job: {', '.join(_UNMET.findall(analysis)) or _NO_MACHINE}"
 
 
-def answer(command: str, *arguments: str) -> str:
-    """Returns what a command of the scheduler says; nothing where it fails, which law's own queries report."""
+def answer(command: str, *arguments: str, needed: bool = False) -> str:
+    """Returns what a command of the scheduler says; nothing where it fails, which law's own queries report.
+
+    Raises:
+        SchedulerSilentError: It fails, and its answer is needed.
+    """
     words = [*shlex.split(law.config.get_expanded("job", command)), *arguments]
     try:
         said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return ""
+    except (OSError, subprocess.SubprocessError) as error:
+        if not needed:
+            return ""
+        raise SchedulerSilentError(
+            "the scheduler does not say which jobs it has, and some might be submitted twice",
+            got=f"{error} {getattr(error, 'stderr', None) or ''}".strip(),
+            hint="the same command again, when it does",
+        ) from None
     return said.stdout
