@@ -106,8 +106,8 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
     @functools.cached_property
     def job_resources(self) -> JobResources:
         """What a job asks for: no GPU where none is to be used."""
-        device = self.experiment.settings.training.device
-        return dataclasses.replace(super().job_resources, **({"gpus": 0} if device == "cpu" else {}))
+        asked: JobResources = super().job_resources
+        return dataclasses.replace(asked, gpus=0) if self.experiment.settings.training.device == "cpu" else asked
 
     def create_branch_map(self) -> list[tuple[int, int | None]]:
         """Returns seeds and folds."""

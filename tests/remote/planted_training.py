@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import luigi
 
+from honeyguide.training.stopping import StoppedError
 from tasks.base import HoneyguideTask, store
+from tasks.go_on_later import going_on_later
+from tasks.remote import RemoteWorkflow
 from tasks.training import TrainingTask
 from tasks.training_job import TrainingJob
 
@@ -75,3 +78,22 @@ class PlantedTrainingTask(TrainingTask):
             file.write(f"{os.environ.get('SLURM_JOB_ID')}:{os.environ.get('SLURM_RESTART_COUNT', 0)}\n")
         job = super().job(folder)
         return PausingJob(**dict(job), pause=self.pause) if self.pause else job
+
+
+class StoppedTask(RemoteWorkflow):
+    """Is always stopped on its way."""
+
+    def create_branch_map(self) -> list[int]:
+        """Returns one branch."""
+        return [0]
+
+    def identity(self) -> dict[str, Any]:
+        """Returns nothing."""
+        return {}
+
+    def run(self) -> None:
+        """Gets as far as the first step, once more."""
+        checkpoint = self.output().checkpoint
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        with going_on_later(checkpoint):
+            raise StoppedError("stopped", where=f"step {time.time()}")
