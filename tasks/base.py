@@ -89,14 +89,23 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
         description="a quick try-out on the first file of each sample, the first chunk of it, in paths of its own; "
         "short for --set dataset.reader.debug=true; default: off",
     )
+    print_usage = law.CSVParameter(
+        default=(),
+        significant=False,
+        description="print what this task took (time, memory, hosts of its branches, what became of their jobs), "
+        "and what tasks upstream of it did down to this depth, but do not run any task; 0: this one, -1: all",
+    )
 
+    interactive_params: ClassVar[list[str]] = [*law.Task.interactive_params, "print_usage"]
     sections: ClassVar[tuple[str, ...]] = ("dataset",)
     """Sections of the experiment that this task or one upstream of it depends on; overrides of others are dropped."""
     own_sections: ClassVar[tuple[str, ...]] = ()
     """Sections that this task itself depends on."""
     result_version: ClassVar[int] = 1
     """Counts up when the code makes another result of the same inputs and settings."""
-    exclude_params_repr_empty: ClassVar[tuple[str, ...]] = ("set", "overlay", "label")
+    exclude_params_repr_empty: ClassVar[tuple[str, ...]] = (
+        "set", "overlay", "label", "test_filelist", "test_dataset_version",
+    )  # fmt: skip
     flags: ClassVar[dict[str, tuple[str, Any]]] = {
         "filelist": ("dataset.filelist", law.NO_STR),
         "debug": ("dataset.reader.debug", False),
@@ -203,6 +212,12 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
 
+    def _print_usage(self, args: tuple[str, ...]) -> None:
+        """Prints what is asked for by ``--print-usage``; law calls it."""
+        from tasks.usage_summary import print_usage
+
+        print_usage(self, int(args[0]))
+
     def progress(self, what: str, total: int | None = None) -> Callable[..., None]:
         """Returns a callback (done[, total]) that tells the scheduler and, at each tenth, the terminal."""
         return _Progress(self.publish_progress, self.publish_message, what, total)
@@ -255,7 +270,13 @@ def git_state() -> dict[str, Any]:
     """Returns the commit of the checkout and whether it has changes; ``{"commit": None}`` outside of a checkout."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
+        status = subprocess.run(
+            ["git", "--no-optional-locks", "status", "--porcelain"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
     except (OSError, subprocess.CalledProcessError):
         shipped = ROOT / "commit.json"  # beside a checkout that a job was given
         return json.loads(shipped.read_text()) if shipped.is_file() else {"commit": None}

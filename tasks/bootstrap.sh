@@ -133,8 +133,6 @@ _run_law() {
     law=$!
     # wait ends early at a signal
     while wait "$law"; status=$?; kill -0 "$law" 2> /dev/null; do :; done
-    # law reads some statuses as those of its own job script: 60 says that a task has failed
-    [ "$status" != 40 ] || status=60
 }
 
 # Puts the job back into the queue, where it still runs: it may be there already, or somebody has cancelled it.

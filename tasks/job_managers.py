@@ -21,6 +21,7 @@ NEVER = (
     "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed", "ReqNodeNotAvail", "launch_failed_requeued_held",
 )  # fmt: skip
 """Slurm's reasons for which a job waits until somebody does something."""
+_LIVES = ("SUSPENDED", "STOPPED", "RESIZING", "SIGNALING")
 _SECONDS = 60
 _NO_MACHINE = "No machines matched"
 _UNMET = re.compile(r"^\[\d+\]\s+0\s+(.+)$", re.MULTILINE)  # of HTCondor's analysis: conditions that no slot meets
@@ -30,6 +31,12 @@ logger = law.logger.get_logger(__name__)
 
 class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
     """law's, which tells a job that can't start from one that waits for its turn."""
+
+    @classmethod
+    def map_status(cls, status: str) -> str:
+        """Returns law's name of a state; a job that is suspended lives, and must not get a twin."""
+        mapped: str = cls.RUNNING if status.strip("+") in _LIVES else super().map_status(status)
+        return mapped
 
     def query(self, job_id: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns the states; a job that Slurm will never start has failed, for Slurm's reason, and is cancelled."""
@@ -46,8 +53,8 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
     def find(self, names: Sequence[str]) -> dict[str, int]:
         """Returns the ids of the jobs of these names that Slurm knows, running or done."""
         chosen = ["--noheader", f"--name={','.join(names)}"]
-        queue = _answer("slurm_cmd_squeue", "--Format=JobID:20,Name:60", *chosen)
-        past = _answer(
+        queue = answer("slurm_cmd_squeue", "--Format=JobID:20,Name:60", *chosen)
+        past = answer(
             "slurm_cmd_sacct", "--allocations", "--starttime=now-30days", "--format=JobID%20,JobName%60", *chosen
         )
         pairs = [line.split() for line in (past + queue).splitlines() if line.strip()]
@@ -58,7 +65,7 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
         if not job_ids:
             return {}
         chosen = f"--jobs={','.join(map(str, job_ids))}"
-        lines = _answer("slurm_cmd_squeue", "--noheader", "--Format=JobID:20,Reason:80", chosen).splitlines()
+        lines = answer("slurm_cmd_squeue", "--noheader", "--Format=JobID:20,Reason:80", chosen).splitlines()
         pairs = [line.split(None, 1) for line in lines if line.strip()]
         return {int(pair[0]): pair[1].strip() for pair in pairs if len(pair) == 2}
 
@@ -91,7 +98,7 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
         """Asks why the first of the jobs waits; those that are submitted together ask for the same."""
         if not waiting or time.monotonic() - self._asked < min(self.patience / 5, _SECONDS):
             return
-        analysis = _answer("htcondor_cmd_q", waiting[0], "-better-analyze")
+        analysis = answer("htcondor_cmd_q", waiting[0], "-better-analyze")
         self._asked = time.monotonic()
         cluster = waiting[0].partition(".")[0]
         if _NO_MACHINE not in analysis:
@@ -111,7 +118,7 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
         marks = {name.rpartition("-")[0] for name in names}
         constraint = " || ".join(f'HoneyguideJobs == "{mark}"' for mark in sorted(marks))
         asked = ["-constraint", constraint, "-af", "HoneyguideJobs", "ClusterId", "ProcId"]
-        lines = [*_answer("htcondor_cmd_history", *asked).splitlines(), *_answer("htcondor_cmd_q", *asked).splitlines()]
+        lines = [*answer("htcondor_cmd_history", *asked).splitlines(), *answer("htcondor_cmd_q", *asked).splitlines()]
         found = {
             f"{mark}-{process}": f"{cluster}.{process}"
             for mark, cluster, process in map(str.split, filter(None, lines))
@@ -119,7 +126,7 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
         return {name: found[name] for name in names if name in found}
 
 
-def _answer(command: str, *arguments: str) -> str:
+def answer(command: str, *arguments: str) -> str:
     """Returns what a command of the scheduler says; nothing where it fails, which law's own queries report."""
     words = [*shlex.split(law.config.get_expanded("job", command)), *arguments]
     try:

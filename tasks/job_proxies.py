@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,6 +42,12 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
     """When the jobs that are submitted at present were: a part of their names and of the names of their logs."""
     mark: str = ""
     """The same, unique among all submissions."""
+    job_error_messages: ClassVar[dict[int, str]] = {
+        20: "what the job needs is not there",
+        40: "a branch has failed",
+        137: "killed, often for its memory",
+    }
+    """What the exit status of ``bootstrap.sh`` says."""
 
     def run(self) -> Any:
         """Submits and polls.
@@ -47,6 +55,8 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         Raises:
             JobsFailedError: Jobs have failed for good.
         """
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # so that a file of it, too, says at once why jobs have failed
         try:
             return super().run()
         except Exception as error:
@@ -68,6 +78,38 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         if self._submitted:
             self._adopt()
         return super().poll()
+
+    def cancel(self) -> None:
+        """Cancels all jobs, also those that no state knows; another run submits them anew."""
+        self._adopt()
+        super().cancel()
+        for data in self.job_data.jobs.values():
+            if data["job_id"] != self.job_data.dummy_job_id:
+                data["status"] = self.job_manager.FAILED
+        self.dump_job_data()
+
+    def cleanup(self) -> None:
+        """Removes the state and the logs of jobs that are over.
+
+        Raises:
+            JobsFailedError: Some are not, or the scheduler does not say.
+        """
+        self._adopt()
+        unknown = (None, self.job_data.dummy_job_id)
+        job_ids = [data["job_id"] for data in self.job_data.jobs.values() if data["job_id"] not in unknown]
+        query = self.job_manager.query_group if self.job_manager.job_grouping_query else self.job_manager.query_batch
+        states = query(job_ids, **self._get_job_kwargs("query")) if job_ids else {}
+        over = (self.job_manager.FINISHED, self.job_manager.FAILED)
+        # what is no dictionary is an error of the query
+        left = [str(n) for n, state in states.items() if not isinstance(state, dict) or state["status"] not in over]
+        if left:
+            raise JobsFailedError(
+                f"{len(left)} job(s) of {self.task.task_family} are not over: {', '.join(left[:10])}",
+                where=self.task.control_folder,
+                hint="wait for them, or --cancel-jobs first",
+            )
+        for path in (*self.task.control_folder.glob("job_*.txt"), Path(self.get_cached_output()["jobs"].path)):
+            path.unlink(missing_ok=True)
 
     def dump_job_data(self) -> None:
         """Writes the state of all jobs; a reader finds the one before or this one, whole."""
@@ -103,7 +145,8 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         for number, item in zip(numbers, submitted[0], strict=True):
             if isinstance(item, Exception):
                 refusals.append(item)
-                self.job_data.jobs[number]["status"] = self.job_manager.FAILED  # Slurm may know it by its name
+                # Slurm may know it by its name; law has put the error in the id's place
+                self.job_data.jobs[number].update(status=self.job_manager.FAILED, job_id=self.job_data.dummy_job_id)
         if refusals and len(refusals) == len(submitted[0]):
             self.dump_job_data()
             raise JobsFailedError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import math
 import os
 import sys
@@ -20,6 +21,7 @@ from tasks.base import ROOT, HoneyguideTask, store
 from tasks.job_proxies import HTCondorJobs, SlurmJobs
 from tasks.job_resources import GO_ON_LATER, JobResources, htcondor_lines, slurm_options
 from tasks.shipping import ship
+from tasks.usage_summary import summary, task_usage, write_table
 from tasks.workflow_lock import WorkflowLock
 
 law.contrib.load("slurm", "htcondor")
@@ -102,6 +104,17 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
         """What jobs are given besides their script."""
         return ship(self.ship, jobs_folder() / "shipped")
 
+    def job_state(self) -> dict[str, Any]:
+        """Returns law's state of the jobs, as of the last submission or look at them; empty where there were none."""
+        paths = sorted(self.control_folder.glob("*_jobs*.json"), key=lambda path: path.stat().st_mtime)
+        return json.loads(paths[-1].read_text()) if paths else {}
+
+    def say_usage(self) -> None:
+        """Says what the branches took and which have failed, and writes it as a table beside the logs."""
+        rows = task_usage(self)
+        write_table(rows, self.control_folder / "usage")
+        self.publish_message(summary(self.task_family, rows, self.job_resources))
+
     @contextlib.contextmanager
     def locked_jobs(self) -> Iterator[None]:
         """Holds the lock on the jobs of this workflow."""
@@ -166,6 +179,12 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
 
     htcondor_post_submit_delay = slurm_post_submit_delay
 
+    def slurm_post_poll_callback(self, success: bool, duration: float) -> None:  # noqa: ARG002
+        """Says what the branches took, when nobody looks after the jobs any more."""
+        self.say_usage()
+
+    htcondor_post_poll_callback = slurm_post_poll_callback
+
     def slurm_job_config(self, config: Any, job_num: int, branches: Sequence[int]) -> Any:  # noqa: ARG002
         """Returns law's settings of a Slurm job with this task's."""
         config.render_variables |= self.render_variables()
@@ -177,6 +196,9 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
 
     def htcondor_job_config(self, config: Any, job_num: Any, branches: Any) -> Any:  # noqa: ARG002
         """Returns law's settings of HTCondor jobs, which are submitted together, with this task's."""
+        # HTCondor reads the script when a job starts: the next submission must not write into it
+        config.dir = str(Path(config.dir, self.workflow_proxy.mark))
+        Path(config.dir).mkdir()
         config.render_variables |= self.render_variables()
         config.custom_log_file = None
         for path in self.shipped:

@@ -106,8 +106,9 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
     @functools.cached_property
     def job_resources(self) -> JobResources:
         """What a job asks for: no GPU where none is to be used."""
-        asked: JobResources = super().job_resources
-        return dataclasses.replace(asked, gpus=0) if self.experiment.settings.training.device == "cpu" else asked
+        resources: JobResources = super().job_resources
+        on_cpu = self.experiment.settings.training.device == "cpu"
+        return dataclasses.replace(resources, gpus=0) if on_cpu else resources
 
     def create_branch_map(self) -> list[tuple[int, int | None]]:
         """Returns seeds and folds."""
