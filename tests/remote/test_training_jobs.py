@@ -120,7 +120,7 @@ def test_a_training_that_is_told_to_stop_goes_back_into_the_queue_and_on(tmp_pat
 def test_what_a_stopped_job_does_is_its_batch_systems_business(tmp_path):
     job, state = Job(tmp_path), tmp_path / "state"
     state.write_text("CANCELLED")  # by scancel, which sends SIGTERM as well, or Slurm has put it back itself
-    assert job.live("StoppedTask", SLURM_JOB_ID="7") == 60
+    assert job.live("StoppedTask", SLURM_JOB_ID="7") not in (0, 85)
     assert job.asked_of_slurm == ["show job 7"]
     assert job.live("StoppedTask", LAW_HTCONDOR_JOB_CLUSTER="7", LAW_HTCONDOR_JOB_PROCESS="0") == 85
 
