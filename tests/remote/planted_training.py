@@ -57,8 +57,14 @@ class PausingJob(TrainingJob):
         super().run(member)
 
 
+def job_id() -> str | None:
+    """Returns the id of the job that this process is in."""
+    cluster = os.environ.get("LAW_HTCONDOR_JOB_CLUSTER")
+    return f"{cluster}.{os.environ['LAW_HTCONDOR_JOB_PROCESS']}" if cluster else os.environ.get("SLURM_JOB_ID")
+
+
 class PlantedTrainingTask(TrainingTask):
-    """Appends the job and its restarts to ``<store>/executions/<seed>``, then trains."""
+    """Appends its job and process to ``<store>/executions/<seed>``, then trains."""
 
     pause = luigi.FloatParameter(default=0.0, significant=False)
 
@@ -75,7 +81,7 @@ class PlantedTrainingTask(TrainingTask):
         record = Path(store(), "executions", self.branch_name())
         record.parent.mkdir(parents=True, exist_ok=True)
         with record.open("a") as file:
-            file.write(f"{os.environ.get('SLURM_JOB_ID')}:{os.environ.get('SLURM_RESTART_COUNT', 0)}\n")
+            file.write(f"{job_id()} {os.getpid()}\n")
         job = super().job(folder)
         return PausingJob(**dict(job), pause=self.pause) if self.pause else job
 
