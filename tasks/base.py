@@ -21,8 +21,9 @@ import law
 import luigi
 
 from honeyguide.usage import measured
-from tasks import errors, scale
+from tasks import errors, notifications, scale
 from tasks.filelists import FilelistParameter
+from tasks.notifications import Notifying
 from tasks.targets import FolderTarget
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 # configs (pydantic) and everything heavier are imported where they are used: `law index` and completion stay instant
 errors.install()
 scale.install()
+notifications.install()
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -60,7 +62,7 @@ class OverridesParameter(luigi.Parameter[tuple[str, ...]]):
         return ",".join(x)
 
 
-class HoneyguideTask(law.Task):  # type: ignore[misc]
+class HoneyguideTask(Notifying):
     """Base task: an output is a folder whose path has a digest of everything that the result depends on."""
 
     config = luigi.Parameter(
@@ -171,8 +173,7 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
     @functools.cached_property
     def digest(self) -> str:
         """The digest of :meth:`identity`, 16 hexadecimal digits."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return digest_of(self.identity())
 
     def path_parts(self) -> tuple[str, ...]:
         """Returns the readable parts of the output path between the task's name and the digest."""
@@ -221,6 +222,12 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
     def progress(self, what: str, total: int | None = None) -> Callable[..., None]:
         """Returns a callback (done[, total]) that tells the scheduler and, at each tenth, the terminal."""
         return _Progress(self.publish_progress, self.publish_message, what, total)
+
+
+def digest_of(identity: dict[str, Any]) -> str:
+    """Returns the digest of what a result depends on, 16 hexadecimal digits."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def store() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 import sys
 import time
@@ -24,6 +25,7 @@ from honeyguide.io.atomic import atomic_file
 from tasks.job_managers import HTCondorManager, SlurmManager
 
 _LOG_LINES = 20
+_SECONDS_BETWEEN = 2.0
 _ENDS = ("tolerance exceeded", "acceptance of", "exceeded walltime", "poll_fails exceeded")
 
 
@@ -48,6 +50,8 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         137: "killed, often for its memory",
     }
     """What the exit status of ``bootstrap.sh`` says."""
+    _one_by_one = False
+    _written = -math.inf
 
     def run(self) -> Any:
         """Submits and polls.
@@ -112,11 +116,18 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
             path.unlink(missing_ok=True)
 
     def dump_job_data(self) -> None:
-        """Writes the state of all jobs; a reader finds the one before or this one, whole."""
+        """Writes the state of all jobs; a reader finds the one before or this one, whole.
+
+        Between two jobs of one submission it is not written more often than every few seconds, since writing all after
+        each would be quadratic in jobs: their names have been written before.
+        """
+        if self._one_by_one and time.monotonic() - self._written < _SECONDS_BETWEEN:
+            return
         self.job_data["dashboard_config"] = self.dashboard.get_persistent_config()
         path = Path(self.get_cached_output()["jobs"].path)
         with self._dump_lock, atomic_file(path) as partial:
-            partial.write_text(json.dumps(self.job_data, indent=1))
+            partial.write_text(json.dumps(self.job_data))
+        self._written = time.monotonic()
 
     def job_name(self, job_num: int) -> str:
         """Returns the name of a job that is about to be submitted."""
@@ -129,7 +140,12 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
 
     def _submit_batch(self, submit_jobs: Mapping[int, Sequence[int]], **kwargs: Any) -> Any:
         self._announce(submit_jobs)
-        return self._accepted(submit_jobs, super()._submit_batch(submit_jobs, **kwargs))
+        self._one_by_one = True
+        try:
+            submitted = super()._submit_batch(submit_jobs, **kwargs)
+        finally:
+            self._one_by_one = False
+        return self._accepted(submit_jobs, submitted)
 
     def _submit_group(self, submit_jobs: Mapping[int, Sequence[int]], **kwargs: Any) -> Any:
         self._announce(submit_jobs)

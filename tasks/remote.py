@@ -92,6 +92,11 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
             seconds_to_stop=self.seconds_to_stop,
         )
 
+    def as_branch(self, branch: int | None = None, **kwargs: Any) -> Any:
+        """Returns a branch task: the one that there is, where there is one; law takes milliseconds for another."""
+        made = None if kwargs or self.is_branch() else self._branch_tasks
+        return made[branch or 0] if made and (branch or 0) in made else super().as_branch(branch, **kwargs)
+
     @functools.cached_property
     def control_folder(self) -> Path:
         """Where the state and the logs of the jobs are; another one for other outputs, so that no old job counts."""

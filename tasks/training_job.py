@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 import models
+from honeyguide.scans.study import TrialReference
 from honeyguide.training.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class TrainingJob(BaseModel):
         training: How to train.
         seed: Seed of the weights, the order of events and the random draws.
         provenance: What led here.
+        trial: The trial of a study that is told of each epoch, and may end the training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +41,7 @@ class TrainingJob(BaseModel):
     training: TrainingSettings
     seed: int
     provenance: dict[str, Any]
+    trial: TrialReference | None = None
 
     def run(self, member: Member) -> None:
         """Trains in this process, which is one of those that train together; the first one says how it goes."""
@@ -54,6 +57,9 @@ class TrainingJob(BaseModel):
             seed=self.seed,
             provenance=self.provenance,
             session=Session(
-                progress=None if member.rank else TerminalProgress(), checkpoint=self.checkpoint, member=member
+                progress=None if member.rank else TerminalProgress(),
+                checkpoint=self.checkpoint,
+                member=member,
+                gives_up=None if member.rank or self.trial is None else self.trial.watch(),
             ),
         )

@@ -260,6 +260,10 @@ PARAMETERS = [
     ("nodes", 2, set()),
     ("rendezvous", "node0:29500", set()),
     ("workflow", "local", set()),
+    ("notify_mail", True, set()),
+    ("notify_mattermost", True, set()),
+    ("notify_slack", True, set()),
+    ("notify_telegram", True, set()),
     # of jobs
     ("cpus", 2, set()),
     ("memory", 5000, set()),
@@ -282,14 +286,16 @@ def test_every_parameter_changes_the_paths_that_it_should(parameter: str, value:
 
 
 def test_every_parameter_is_covered_above() -> None:
-    covered = {"config", "set", "dask_scheduler", "test_filelist", "model_name"} | {item[0] for item in PARAMETERS}
+    covered = {"config", "set", "print_usage", "dask_scheduler", "test_filelist", "model_name"} | {
+        item[0] for item in PARAMETERS
+    }
     own = {
         name
         for task in TASKS.values()
         for base in task.__mro__
         if base.__module__.startswith("tasks.")
         for name, value in vars(base).items()
-        if name in dict(task.get_params())
+        if name in dict(task.get_params()) and name not in task.interactive_params
     }
     assert own - covered == set()
 
