@@ -160,7 +160,7 @@ def check_study(config: str, overrides: tuple[str, ...], items: tuple[str, ...])
     space = scan_space(config, overrides, items)
     first = {key: values.ends[0] for key, values in space.items()}
     for key, values in space.items():
-        if key.split(".")[0] in ("dataset", "preprocess"):
+        if f"{key}.".startswith(("dataset.", "preprocess.", "training.start.")):
             raise ConfigError(
                 "a study varies the model and the training: what they read is made before it begins",
                 where=f"--scan {key}",

@@ -120,17 +120,14 @@ class ScanParameters(TrainingParameters):
         """The overrides of each point of a grid or random scan."""
         return _points(self.param_kwargs)
 
-    def trainings(self, point: tuple[str, ...]) -> dict[int, TrainingTask]:
-        """Returns the trainings with a point's overrides: one for each seed and fold."""
-        workflow = TrainingTask.req(self, set=point, branch=-1)
-        return {number: workflow.as_branch(number) for number in range(len(workflow.training_branches))}
-
 
 def _points(params: dict[str, Any]) -> tuple[tuple[str, ...], ...]:
     from configs.scan import check_study, scan_points
+    from honeyguide.scans.study import check_installed
 
     given = (params["config"], params["set"], params["scan"])
     if params["method"] == "optuna":
+        check_installed()
         check_study(*given)
         return ()
     return scan_points(*given, method=params["method"], number=params["num_points"], seed=params["scan_seed"])
@@ -150,6 +147,15 @@ class _TrainingJobs(ScanParameters, TrainingTask):
                 is_default = own == parameter.task_value("", name)
                 kwargs[name] = parameter.task_value("TrainingTask", name) if is_default else own
         return super().get_param_values(params, args, kwargs)
+
+    def of_point(self, point: tuple[str, ...]) -> TrainingTask:
+        """Returns the workflow of a point's trainings, whose jobs would ask for what those of this task do."""
+        return TrainingTask.req(self, set=point, branch=-1, **{name: getattr(self, name) for name in _RESOURCES})
+
+    def trainings(self, point: tuple[str, ...]) -> dict[int, TrainingTask]:
+        """Returns the trainings with a point's overrides: one for each seed and fold."""
+        workflow = self.of_point(point)
+        return {number: workflow.as_branch(number) for number in range(len(workflow.training_branches))}
 
 
 class ScanTrainingTask(_TrainingJobs):
@@ -174,7 +180,7 @@ class ScanTrainingTask(_TrainingJobs):
     def training(self) -> TrainingTask:
         """The branch's training."""
         point, number = self.branch_data
-        return TrainingTask.req(self, set=point, branch=number)
+        return TrainingTask.req(self, set=point, branch=number, nodes=self.nodes)
 
     def branch_name(self) -> str:
         """Returns the name of the training."""
@@ -182,11 +188,8 @@ class ScanTrainingTask(_TrainingJobs):
 
     def workflow_requires(self) -> dict[str, Any]:
         """Returns what the trainings of all points need, each once."""
-        needed = [task for point in self.scan_points for task in _flat(self._workflow_of(point).workflow_requires())]
+        needed = [task for point in self.scan_points for task in _flat(self.of_point(point).workflow_requires())]
         return {"trainings": list(dict.fromkeys(needed))}
-
-    def _workflow_of(self, point: tuple[str, ...]) -> TrainingTask:
-        return TrainingTask.req(self, set=point, branch=-1)
 
     def requires(self) -> dict[str, HoneyguideTask]:
         """Returns what the training needs."""
@@ -260,11 +263,11 @@ class ScanTrialTask(_TrainingJobs):
 
     def workflow_requires(self) -> dict[str, Any]:
         """Returns what the trainings need, which is the same for all."""
-        return TrainingTask.req(self, branch=-1).workflow_requires()
+        return self.of_point(self.set).workflow_requires()
 
     def requires(self) -> dict[str, Any]:
-        """Returns what the trainings need."""
-        return TrainingTask.req(self, branch=-1).workflow_requires()
+        """Returns what each training needs."""
+        return {training.branch_name(): training.requires() for training in self.trainings(self.set).values()}
 
     def study_identity(self) -> dict[str, Any]:
         """Returns what the study depends on: what is varied and how, and the trainings of the config as it is."""

@@ -68,7 +68,7 @@ def parallel_figure(scan: Scan) -> Figure:
         axes.yaxis.set_major_locator(NullLocator())
         axes.yaxis.set_minor_locator(NullLocator())
         axes.spines[:].set_visible(False)
-        axes.set(xlim=(-0.35, len(keys) + 0.55), ylim=(-0.04, 1.04))
+        axes.set(xlim=(-0.45, len(keys) + 0.45), ylim=(-0.04, 1.04))
         header(axes, _title(scan))
         legend_below(figure, axes)
         return figure
@@ -189,8 +189,10 @@ def _scale(axes: Axes, place: float, ticks: Sequence[float], labels: Sequence[st
     axes.plot([place, place], [0, 1], color="0.25", linewidth=1.2, zorder=0)
     for tick, label in zip(ticks, labels, strict=True):
         axes.plot([place - 0.02, place + 0.02], [tick, tick], color="0.25", linewidth=1.2, zorder=3)
+        side = -1 if place == 0 else 1  # no lines are left of the first axis
         axes.annotate(
-            label, (place, tick), (8, 0), textcoords="offset points", va="center", fontsize=12, zorder=4,
+            label, (place, tick), (8 * side, 0), textcoords="offset points", va="center", fontsize=12, zorder=4,
+            ha="right" if side < 0 else "left",
             bbox={"boxstyle": "square,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.75},
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.util
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,6 +67,16 @@ class TrialReference(BaseModel):
                 trial.report(objective_of(record, self.objective), record["epoch"])
 
 
+def check_installed() -> None:
+    """Raises an error where there is no Optuna.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise ConfigError("a study needs Optuna, which is not installed", hint="pip install 'honeyguide[scan]'")
+
+
 class Study:
     """A study in a folder.
 
@@ -91,7 +102,6 @@ class Study:
 
         Raises:
             StoreError: Another process works on it, or the folder knows no locks.
-            ConfigError: Optuna is not installed.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with _locked(self._lock(branch), wait=False):
@@ -213,13 +223,9 @@ class StudyTrial:
 
 def _open(folder: Path, *, warmup_epochs: int, seed: int = 0, direction: Direction = "minimize") -> optuna.Study:
     """Returns the study, which keeps the direction that it was made with."""
-    try:
-        import optuna
-        from sqlalchemy.pool import NullPool
-    except ImportError as error:
-        raise ConfigError(
-            "--method optuna needs Optuna, which is not installed", hint="pip install 'honeyguide[scan]'"
-        ) from error
+    import optuna
+    from sqlalchemy.pool import NullPool
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # no connection stays open: processes fork, and on a network file system an open file may hide what others write
     storage = optuna.storages.RDBStorage(

@@ -69,17 +69,22 @@ def test_a_diverged_training_is_a_result_of_the_scan_and_none_of_the_training():
     assert not branch.complete()
 
 
-def test_jobs_ask_for_what_those_of_trainings_do(monkeypatch):
-    config = luigi.configuration.get_config()
-    config.set("TrainingTask", "memory", "4GB")
+def test_jobs_ask_for_what_those_of_trainings_do_where_nothing_else_is_said():
+    config, training = luigi.configuration.get_config(), TrainingTask(epochs=7)
     config.set("ScanTrainingTask", "gpu_type", "a100")
-    try:
-        scan = ScanTrainingTask(scan=SCAN, gpus=2, set=("training.epochs=7",))  # of its own: instances are cached
-        assert (scan.memory, scan.gpus, scan.gpu_type, scan.cpus) == (TrainingTask(epochs=7).memory, 2, "a100", 1)
-        assert scan.memory > 0
+    try:  # parameters of their own, as tasks are made once
+        scan, trials = (
+            task(scan=("training.lr=1e-3",), epochs=7, cpus=3, method=method)
+            for task, method in ((ScanTrainingTask, "grid"), (ScanTrialTask, "optuna"))
+        )
     finally:
-        config.remove_section("TrainingTask")
         config.remove_section("ScanTrainingTask")
+    assert training.memory > 0
+    assert training.cpus != 3
+    assert (scan.memory, scan.gpus, scan.cpus, scan.gpu_type) == (training.memory, training.gpus, 3, "a100")
+    assert (trials.memory, trials.gpus, trials.cpus, trials.gpu_type) == (training.memory, training.gpus, 3, "")
+    point = scan.of_point(scan.set)  # who checks that the trainings are possible with these
+    assert (point.memory, point.cpus, point.gpu_type) == (scan.memory, 3, "a100")
 
 
 def test_a_study_is_another_one_for_other_questions_and_the_same_for_more_trials():
