@@ -160,7 +160,7 @@ def test_a_scheduler_that_is_killed_and_started_again_loses_nothing(own_law: Bat
 
 @pytest.mark.parametrize("scheduler", ["slurm"], indirect=True)
 def test_without_accounting_finished_jobs_are_found_in_the_queue(law: BatchLaw) -> None:
-    law.environment |= {"LAW__job__slurm_cmd_squeue": "squeue --states=all", "LAW__job__slurm_cmd_sacct": "false"}
+    law.environment |= {"LAW__job__slurm_cmd_squeue": "squeue --states=all", "LAW__job__slurm_cmd_sacct": "true"}
     many = ("--branches-wanted", "3", "--fails", "1:once", "--submission-threads", "1")
     law.slow_submission(2.0)
     running = law.start_counted(*many)
