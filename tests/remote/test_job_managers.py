@@ -43,9 +43,8 @@ def test_of_a_job_that_the_scheduler_does_not_know_the_outputs_tell_after_some_l
     ("reason", "status"), [("ReqNodeNotAvail, Reserved for maintenance", "pending"), ("PartitionTimeLimit", "failed")]
 )
 def test_jobs_wait_for_the_end_of_a_maintenance_and_not_for_what_will_never_be(monkeypatch, reason, status):
-    monkeypatch.setattr(
-        law.slurm.SlurmJobManager, "query", lambda _self, jobs: {7: {"status": "pending", "error": None}}
-    )
+    waiting = {7: {"status": "pending", "error": None}}
+    monkeypatch.setattr(law.slurm.SlurmJobManager, "query", lambda *_: waiting)
     monkeypatch.setattr("tasks.job_managers.answer", lambda *_, **__: f"7    {reason}   ")
     cancelled = []
     monkeypatch.setattr(SlurmManager, "cancel", lambda _self, number, **_: cancelled.append(number))
