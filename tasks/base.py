@@ -173,8 +173,7 @@ class HoneyguideTask(Notifying):
     @functools.cached_property
     def digest(self) -> str:
         """The digest of :meth:`identity`, 16 hexadecimal digits."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return digest_of(self.identity())
 
     def path_parts(self) -> tuple[str, ...]:
         """Returns the readable parts of the output path between the task's name and the digest."""
@@ -225,6 +224,12 @@ class HoneyguideTask(Notifying):
         return _Progress(self.publish_progress, self.publish_message, what, total)
 
 
+def digest_of(identity: dict[str, Any]) -> str:
+    """Returns the digest of what a result depends on, 16 hexadecimal digits."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
 def store() -> Path:
     """Returns the folder of all outputs."""
     return Path(os.environ.get("HONEYGUIDE_STORE", ROOT / "store"))
@@ -270,15 +275,11 @@ class _Progress:
 @functools.lru_cache(maxsize=1)
 def git_state() -> dict[str, Any]:
     """Returns the commit of the checkout and whether it has changes; ``{"commit": None}`` outside of a checkout."""
+    # the checkout may be a colleague's, whose index is not to be written
+    git = ["git", "--no-optional-locks", "-c", f"safe.directory={ROOT}"]
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "--no-optional-locks", "status", "--porcelain"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        status = subprocess.run([*git, "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         shipped = ROOT / "commit.json"  # beside a checkout that a job was given
         return json.loads(shipped.read_text()) if shipped.is_file() else {"commit": None}

@@ -16,15 +16,15 @@ import law
 from honeyguide.errors import ConfigError, nearest_name
 from honeyguide.io.settings import ReaderSettings
 from tasks.base import ROOT
-from tasks.job_managers import NEVER, answer
+from tasks.job_managers import NEVER, answer, unmet
 from tasks.job_resources import JobResources, htcondor_lines, slurm_options
 
 if TYPE_CHECKING:
     from honeyguide.io.dask_clusters import JobState, WorkerJobs
 
 SECTION = "dask_jobs"
-_HELD = "5"  # HTCondor's JobStatus
-_HTCONDOR_STATES = {"1": "idle", "2": "running", "3": "removed", "4": "completed", _HELD: "held"}
+_IDLE, _HELD = "1", "5"  # HTCondor's JobStatus
+_HTCONDOR_STATES = {_IDLE: "idle", "2": "running", "3": "removed", "4": "completed", _HELD: "held"}
 # what dask_jobqueue writes itself
 _FROM_DASK = {"nodes", "ntasks-per-node", "cpus-per-task", "mem", "time", "request_cpus", "output", "stream_output"}
 
@@ -115,8 +115,8 @@ def _seconds(text: str) -> float:
 _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "jobs": (_jobs, "1"),
     "cpus": (_positive, "1"),
-    "memory": (_megabytes, "2000"),
-    "disk": (_megabytes, "1000"),
+    "memory": (_megabytes, "2GB"),
+    "disk": (_megabytes, "1GB"),
     "walltime": (_hours, "0"),
     "queue": (str, ""),
     "requirements": (str, ""),
@@ -169,10 +169,13 @@ def _htcondor_states(job_ids: Sequence[str]) -> dict[str, JobState]:
     from honeyguide.io.dask_clusters import JobState
 
     said = answer("htcondor_cmd_q", *job_ids, "-af", "ClusterId", "ProcId", "JobStatus", "HoldReason")
-    states = {}
-    for cluster, process, state, reason in (line.split(None, 3) for line in said.splitlines() if line.strip()):
-        text = _HTCONDOR_STATES.get(state, state) + ("" if reason == "undefined" else f" ({reason})")
-        states[f"{cluster}.{process}"] = JobState(text, state == _HELD)
+    states: dict[str, JobState] = {}
+    for cluster, process, state, held in (line.split(None, 3) for line in said.splitlines() if line.strip()):
+        number = f"{cluster}.{process}"
+        # all ask for the same: it is enough to ask about the first
+        reason = unmet(number) if state == _IDLE and not states else held.replace("undefined", "")
+        name = _HTCONDOR_STATES.get(state, state)
+        states[number] = JobState(f"{name} ({reason})" if reason else name, state == _HELD)
     return states
 
 

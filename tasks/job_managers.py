@@ -105,13 +105,12 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
         """Asks why the first of the jobs waits; those that are submitted together ask for the same."""
         if not waiting or time.monotonic() - self._asked < min(self.patience / 5, _SECONDS):
             return
-        analysis = answer("htcondor_cmd_q", waiting[0], "-better-analyze")
+        reason = unmet(waiting[0])
         self._asked = time.monotonic()
         cluster = waiting[0].partition(".")[0]
-        if _NO_MACHINE not in analysis:
+        if not reason:
             self._impossible.pop(cluster, None)
             return
-        reason = f"no machine can run this job: {', '.join(_UNMET.findall(analysis)) or _NO_MACHINE}"
         since = self._impossible.setdefault(cluster, self._asked)
         if since == self._asked:
             logger.warning("%s: %s; it fails after %.0f s of that", waiting[0], reason, self.patience)
@@ -132,6 +131,14 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
             for mark, cluster, process in map(str.split, filter(None, lines))
         }
         return {name: found[name] for name in names if name in found}
+
+
+def unmet(job_id: str) -> str:
+    """Returns why no machine can run an HTCondor job that waits; empty where one can, or where HTCondor can't say."""
+    analysis = answer("htcondor_cmd_q", job_id, "-better-analyze")
+    if _NO_MACHINE not in analysis:
+        return ""
+    return f"no machine can run this job: {', '.join(_UNMET.findall(analysis)) or _NO_MACHINE}"
 
 
 def answer(command: str, *arguments: str, needed: bool = False) -> str:

@@ -25,7 +25,7 @@ from typing import IO, Any
 from honeyguide import errors
 from honeyguide.errors import ConfigError, HoneyguideError
 from honeyguide.io.atomic import atomic_file
-from honeyguide.training.stopping import StoppedError, StopRequest
+from honeyguide.training.stopping import AbandonedError, StoppedError, StopRequest
 from tasks import errors as task_errors
 from tasks.nodes import Nodes
 from tasks.rank import STOP, as_record, obey, record_path
@@ -34,7 +34,7 @@ from tasks.training_job import TrainingJob
 ROOT = Path(__file__).resolve().parent.parent
 _SECONDS_TO_STOP = 120  # for the step at hand and a checkpoint
 _KINDS = {kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type)} | {
-    "StoppedError": StoppedError
+    kind.__name__: kind for kind in (StoppedError, AbandonedError)
 }
 _AGAIN = "run the same command again: it goes on from the last checkpoint"
 _KILLED = "one of the processes was killed"

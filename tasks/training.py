@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import shutil
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import law
 import luigi
@@ -20,6 +20,9 @@ from tasks.preprocessing import PreprocessTask
 from tasks.remote import RemoteWorkflow
 from tasks.start import base_overrides, content_digest, start_file
 from tasks.training_job import TrainingJob
+
+if TYPE_CHECKING:
+    from honeyguide.scans.study import TrialReference
 
 
 class TrainingParameters(HoneyguideTask):
@@ -110,7 +113,7 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
         on_cpu = self.experiment.settings.training.device == "cpu"
         return dataclasses.replace(resources, gpus=0) if on_cpu else resources
 
-    def create_branch_map(self) -> list[tuple[int, int | None]]:
+    def create_branch_map(self) -> list[Any]:
         """Returns seeds and folds."""
         return self.training_branches
 
@@ -190,8 +193,12 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
 
     def run(self) -> None:
         """Trains with the branch's seed, in one process or in several."""
+        self.train()
+
+    def train(self, trial: TrialReference | None = None) -> None:
+        """Trains with the branch's seed, watched by a trial of a study if there is one."""
         processes, checkpoint = self.experiment.settings.training.processes, self.output().checkpoint
         nodes = nodes_here(processes, count=self.nodes, rendezvous=self.rendezvous)
         with self.write_output() as folder, going_on_later(checkpoint):
-            run_job(self.job(folder), nodes)
+            run_job(self.job(folder).model_copy(update={"trial": trial}), nodes)
         shutil.rmtree(checkpoint, ignore_errors=True)

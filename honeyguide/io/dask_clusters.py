@@ -14,8 +14,9 @@ from typing import Any
 
 from honeyguide.errors import ConfigError, HoneyguideError
 
-_LOOK = 2.0  # seconds between two looks at the queue
-_GONE = 3  # looks in a row at which no job is in the queue, until that is believed
+_LOOK = 1.0  # seconds between two looks for a worker
+_ASK = 15.0  # seconds between two questions to the scheduler, which others ask, too
+_GONE = 2  # how often in a row it has to know none of the jobs, until that is believed
 _LINES = 12  # of a worker's log
 
 
@@ -47,8 +48,8 @@ class WorkerJobs:
     fewest: int = 1
     most: int = 1
     cpus: int = 1
-    memory_mb: int = 2000
-    disk_mb: int = 1000
+    memory_mb: int = 2048
+    disk_mb: int = 1024
     hours: float = 0.0
     lines: Sequence[tuple[str, str]] = ()
     prologue: Sequence[str] = ()
@@ -174,26 +175,33 @@ def _submit(cluster: Any, jobs: WorkerJobs) -> None:
 
 
 def _wait_for_worker(cluster: Any, jobs: WorkerJobs, states: Callable[[Sequence[str]], Mapping[str, JobState]]) -> None:
-    end, looks_without = time.monotonic() + jobs.patience, 0
+    start = asked = time.monotonic()
+    times_gone = 0
     while not cluster.scheduler_info["workers"]:
+        time.sleep(min(_LOOK, jobs.patience))
+        now = time.monotonic()
+        late = now - start >= jobs.patience
+        if not late and now - asked < _ASK:
+            continue
+        asked = now
         ids = [job.job_id for job in cluster.workers.values()]
         found = states(ids)
-        looks_without = 0 if found else looks_without + 1
-        if looks_without >= _GONE or (found and all(state.hopeless for state in found.values())):
-            what = "no worker of the Dask cluster can come any more"
-        elif time.monotonic() > end:
-            what = f"no worker of the Dask cluster has come in {jobs.patience:.0f} s"
-        else:
-            time.sleep(min(_LOOK, jobs.patience))
-            continue
-        said = "; ".join(f"job {number}: {state.text}" for number, state in sorted(found.items()))
-        raise NoWorkersError(
-            what,
-            where=f"{jobs.scheduler}, logs in {jobs.logs}",
-            got=said or _end_of_logs(jobs.logs, ids) or "the jobs have ended without a word",
-            hint="more time (patience), other resources, or the network interface by which nodes reach this machine "
-            "(interface): section [dask_jobs] of the site",
-        )
+        times_gone = 0 if found else times_gone + 1
+        if times_gone >= _GONE or (found and all(state.hopeless for state in found.values())):
+            raise _no_workers("no worker of the Dask cluster can come any more", jobs, ids, found)
+        if late:
+            raise _no_workers(f"no worker of the Dask cluster has come in {jobs.patience:.0f} s", jobs, ids, found)
+
+
+def _no_workers(what: str, jobs: WorkerJobs, ids: Sequence[str], found: Mapping[str, JobState]) -> NoWorkersError:
+    said = "; ".join(f"job {number}: {state.text}" for number, state in sorted(found.items()))
+    return NoWorkersError(
+        what,
+        where=f"{jobs.scheduler}, logs in {jobs.logs}",
+        got=said or _end_of_logs(jobs.logs, ids) or "the jobs have ended without a word",
+        hint="more time (patience), other resources, or the network interface by which nodes reach this machine "
+        "(interface): section [dask_jobs] of the site",
+    )
 
 
 def _end_of_logs(folder: Path, ids: Sequence[str]) -> str:

@@ -43,9 +43,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says loudly which tests were not run."""
-    for name in KINDS:
+    for name in KINDS if _started else ():
         reason = _reason(name)
-        if reason and _started:
+        if reason:
             terminalreporter.section(f"NOT TESTED WITH A REAL {name.upper()}", sep="!", red=True, bold=True)
             terminalreporter.write_line(reason)
 

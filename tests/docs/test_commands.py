@@ -51,7 +51,10 @@ def check(words: tuple[str, ...]) -> law.Task:
         assert key in parameters, f"{name} has no parameter {option}"
         if isinstance(parameters[key], luigi.BoolParameter) and (not rest or rest[0].startswith("--")):
             continue
-        value = parameters[key].parse(rest.pop(0))
+        values = [rest.pop(0)]
+        while rest and not rest[0].startswith("--") and key == "scan":  # takes several words
+            values.append(rest.pop(0))
+        value = parameters[key].parse(" ".join(values))
         if key not in known[name].interactive_params:
             given[key] = value
     task = known[name](**given)

@@ -48,7 +48,8 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         script.write_text(f"#!/bin/bash\n{does}\n")
         script.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:/usr/bin:/bin")
-    monkeypatch.setattr(dask_clusters, "_LOOK", 0.05)
+    for name in ("_LOOK", "_ASK"):
+        monkeypatch.setattr(dask_clusters, name, 0.05)
     return tmp_path
 
 
