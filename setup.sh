@@ -4,7 +4,8 @@
 #     source setup.sh && law run ROCCurveTask --config quickstart
 #
 # The first time it makes a Python environment (some minutes), later it only checks (well under a second). It does, in order:
-#   1. sources local_setup.sh beside this file, if there is one: the place for your own values of the variables below;
+#   1. sources local_setup.sh beside this file, if there is one: the place for your own values of the variables below; then
+#      configs/sites/$HONEYGUIDE_SITE.sh, if there is one;
 #   2. finds an environment with the packages of pyproject.toml: the one named by HONEYGUIDE_VENV, else the active conda,
 #      mamba or venv environment if it has them, else <repo>/.venv, which it makes with uv where there is one, else with
 #      `python -m venv` and pip. Versions come from constraints.txt; when that or pyproject.toml changes, it installs again;
@@ -15,6 +16,8 @@
 # Variables that you may set (in the shell or in local_setup.sh):
 #   HONEYGUIDE_STORE    folder of all outputs. Default: <repo>/store
 #   HONEYGUIDE_DATA     folder of your input files, for paths like $HONEYGUIDE_DATA/*.csv in configs. Default: <repo>/data
+#   HONEYGUIDE_SITE     whose batch system: a name in configs/sites, where you may add yours. Default: local, none
+#   HONEYGUIDE_JOBS     folder of the states and logs of jobs. Default: $HONEYGUIDE_STORE/jobs
 #   HONEYGUIDE_VENV     virtual environment to use, and to make where missing. Default: the active one, else <repo>/.venv
 #   HONEYGUIDE_PYTHON   interpreter to make it with, 3.11 to 3.13. Default: the first that fits of python3, python3.13, ...
 #   PIP_FIND_LINKS      folders or pages with further wheels; passed on to uv, unless UV_FIND_LINKS is set
@@ -184,6 +187,11 @@ EOF
     rm -f "$marker"
 }
 
+# Prints the names of all sites.
+_honeyguide_sites() {
+    (cd "$_honeyguide_root/configs/sites" && find . -name '*.cfg' | sed 's|^./||; s|.cfg$||' | sort | tr '\n' ' ')
+}
+
 # Finds or makes the environment and puts it on the PATH.
 _honeyguide_environment() {
     local venv="${HONEYGUIDE_VENV:-}" active="${VIRTUAL_ENV:-${CONDA_PREFIX:-}}" sum reason=''
@@ -298,7 +306,7 @@ _honeyguide_main() {
 
 _honeyguide_cleanup() {
     unset _honeyguide_file _honeyguide_root _honeyguide_prefix
-    unset -f _honeyguide_say _honeyguide_find_python _honeyguide_check_packages _honeyguide_stamp \
+    unset -f _honeyguide_say _honeyguide_sites _honeyguide_find_python _honeyguide_check_packages _honeyguide_stamp \
         _honeyguide_stamped_sum _honeyguide_is_ready _honeyguide_has_other_sum _honeyguide_approve _honeyguide_install \
         _honeyguide_environment _honeyguide_variables _honeyguide_index _honeyguide_completion _honeyguide_main \
         _honeyguide_cleanup
@@ -321,6 +329,18 @@ fi
 # shellcheck disable=SC1091
 if [ -f "$_honeyguide_root/local_setup.sh" ] && ! . "$_honeyguide_root/local_setup.sh"; then
     _honeyguide_say "$_honeyguide_root/local_setup.sh failed: its last command must succeed"
+    _honeyguide_cleanup
+    return 1
+fi
+export HONEYGUIDE_SITE="${HONEYGUIDE_SITE:-local}"
+# shellcheck disable=SC1090
+if ! [ -f "$_honeyguide_root/configs/sites/$HONEYGUIDE_SITE.cfg" ]; then
+    _honeyguide_say "HONEYGUIDE_SITE=$HONEYGUIDE_SITE: no such site, there are $(_honeyguide_sites)"
+    _honeyguide_cleanup
+    return 1
+elif [ -f "$_honeyguide_root/configs/sites/$HONEYGUIDE_SITE.sh" ] \
+    && ! . "$_honeyguide_root/configs/sites/$HONEYGUIDE_SITE.sh"; then
+    _honeyguide_say "configs/sites/$HONEYGUIDE_SITE.sh failed: its last command must succeed"
     _honeyguide_cleanup
     return 1
 fi

@@ -41,8 +41,9 @@ STAGES = (
     "distributed",
     "inference",
     "startup",
+    "remote",
 )
-WITHOUT_SCALE = ("startup",)
+WITHOUT_SCALE = ("startup", "remote")
 PACKAGES = ("numpy", "numba", "h5py", "hdf5plugin", "uproot", "awkward", "torch", "law", "luigi", "polars")
 
 Row = dict[str, Any]

@@ -98,7 +98,7 @@ def parse_overrides(text: str) -> tuple[str, ...]:
         ConfigError: One is not of the form ``section.key=value``, or a key comes twice with different values.
     """
     found: dict[str, str] = {}
-    for part in filter(None, (item.strip() for item in _split(text))):
+    for part in split_outside(text, ","):
         key, separator, value = part.partition("=")
         key, value = key.strip(), value.strip()
         if not separator or not re.fullmatch(r"[A-Za-z_][\w-]*(\.[\w-]+)+", key):
@@ -109,8 +109,14 @@ def parse_overrides(text: str) -> tuple[str, ...]:
     return tuple(f"{key}={value}" for key, value in sorted(found.items()))
 
 
-def _split(text: str) -> list[str]:
-    """Returns the parts of ``text`` between the commas that stand outside of brackets and quotes."""
+def split_outside(text: str, separators: str, brackets: str = "[]{}") -> list[str]:
+    """Returns the parts of ``text`` between separators that stand outside of brackets and quotes, without empty ones.
+
+    Args:
+        text: What to split.
+        separators: Single characters.
+        brackets: Opening and closing ones, in turn.
+    """
     parts, depth, quote = [""], 0, ""
     for character in text:
         if quote:
@@ -118,12 +124,21 @@ def _split(text: str) -> list[str]:
         elif character in "\"'":
             quote = character
         else:
-            depth += (character in "[{") - (character in "]}")
-        if character == "," and depth == 0 and not quote:
+            depth += (character in brackets[::2]) - (character in brackets[1::2])
+        if character in separators and depth == 0 and not quote:
             parts.append("")
         else:
             parts[-1] += character
-    return parts
+    return [part for part in map(str.strip, parts) if part]
+
+
+def parse_value(text: str) -> Any:
+    """Returns the value that an override's text stands for.
+
+    Raises:
+        yaml.YAMLError: It is not YAML.
+    """
+    return yaml.load(text, Loader=_Loader)
 
 
 class _Loader(yaml.CSafeLoader if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader):  # type: ignore[misc]
@@ -210,7 +225,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
             raise ConfigError(f"{section!r} is a value, not a section", where=f"--set {override}", got=child)
         node = child
     try:
-        value = yaml.load(text, Loader=_Loader)
+        value = parse_value(text)
     except yaml.YAMLError as error:
         raise ConfigError("the value is not YAML", where=f"--set {override}", got=text) from error
     given = models.expand({last: value}) if sections == ["model"] else {last: value}

@@ -21,8 +21,9 @@ import law
 import luigi
 
 from honeyguide.usage import measured
-from tasks import errors, scale
+from tasks import errors, notifications, scale
 from tasks.filelists import FilelistParameter
+from tasks.notifications import Notifying
 from tasks.targets import FolderTarget
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 # configs (pydantic) and everything heavier are imported where they are used: `law index` and completion stay instant
 errors.install()
 scale.install()
+notifications.install()
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -60,7 +62,7 @@ class OverridesParameter(luigi.Parameter[tuple[str, ...]]):
         return ",".join(x)
 
 
-class HoneyguideTask(law.Task):  # type: ignore[misc]
+class HoneyguideTask(Notifying):
     """Base task: an output is a folder whose path has a digest of everything that the result depends on."""
 
     config = luigi.Parameter(
@@ -89,14 +91,23 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
         description="a quick try-out on the first file of each sample, the first chunk of it, in paths of its own; "
         "short for --set dataset.reader.debug=true; default: off",
     )
+    print_usage = law.CSVParameter(
+        default=(),
+        significant=False,
+        description="print what this task took (time, memory, hosts of its branches, what became of their jobs), "
+        "and what tasks upstream of it did down to this depth, but do not run any task; 0: this one, -1: all",
+    )
 
+    interactive_params: ClassVar[list[str]] = [*law.Task.interactive_params, "print_usage"]
     sections: ClassVar[tuple[str, ...]] = ("dataset",)
     """Sections of the experiment that this task or one upstream of it depends on; overrides of others are dropped."""
     own_sections: ClassVar[tuple[str, ...]] = ()
     """Sections that this task itself depends on."""
     result_version: ClassVar[int] = 1
     """Counts up when the code makes another result of the same inputs and settings."""
-    exclude_params_repr_empty: ClassVar[tuple[str, ...]] = ("set", "overlay", "label")
+    exclude_params_repr_empty: ClassVar[tuple[str, ...]] = (
+        "set", "overlay", "label", "test_filelist", "test_dataset_version",
+    )  # fmt: skip
     flags: ClassVar[dict[str, tuple[str, Any]]] = {
         "filelist": ("dataset.filelist", law.NO_STR),
         "debug": ("dataset.reader.debug", False),
@@ -162,8 +173,7 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
     @functools.cached_property
     def digest(self) -> str:
         """The digest of :meth:`identity`, 16 hexadecimal digits."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+        return digest_of(self.identity())
 
     def path_parts(self) -> tuple[str, ...]:
         """Returns the readable parts of the output path between the task's name and the digest."""
@@ -203,9 +213,21 @@ class HoneyguideTask(law.Task):  # type: ignore[misc]
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         }
 
+    def _print_usage(self, args: tuple[str, ...]) -> None:
+        """Prints what is asked for by ``--print-usage``; law calls it."""
+        from tasks.usage_summary import print_usage
+
+        print_usage(self, int(args[0]))
+
     def progress(self, what: str, total: int | None = None) -> Callable[..., None]:
         """Returns a callback (done[, total]) that tells the scheduler and, at each tenth, the terminal."""
         return _Progress(self.publish_progress, self.publish_message, what, total)
+
+
+def digest_of(identity: dict[str, Any]) -> str:
+    """Returns the digest of what a result depends on, 16 hexadecimal digits."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def store() -> Path:
@@ -253,9 +275,12 @@ class _Progress:
 @functools.lru_cache(maxsize=1)
 def git_state() -> dict[str, Any]:
     """Returns the commit of the checkout and whether it has changes; ``{"commit": None}`` outside of a checkout."""
+    # the checkout may be a colleague's, whose index is not to be written
+    git = ["git", "--no-optional-locks", "-c", f"safe.directory={ROOT}"]
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        status = subprocess.run([*git, "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
-        return {"commit": None}
+        shipped = ROOT / "commit.json"  # beside a checkout that a job was given
+        return json.loads(shipped.read_text()) if shipped.is_file() else {"commit": None}
     return {"commit": commit.stdout.strip(), "changed": bool(status.stdout.strip())}

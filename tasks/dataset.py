@@ -18,9 +18,10 @@ from honeyguide.io.root_sources import RootSource, assign_samples, find_sources,
 from honeyguide.io.settings import ReaderSettings
 from honeyguide.io.sources import fingerprint
 from tasks.base import store
+from tasks.dask_clusters import reached_scheduler
 from tasks.filelists import record, recorded
 from tasks.generate import GenerateEventsTask
-from tasks.remote import RemoteWorkflow
+from tasks.remote import RemoteWorkflow, jobs_folder
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ class DatasetConstructorTask(RemoteWorkflow):
     dask_scheduler = luigi.Parameter(
         default=law.NO_STR,
         significant=False,
-        description="short for --set dataset.reader.scheduler=ADDRESS, of the scheduler for --executor dask; no "
-        "result depends on it; default: the config's",
+        description="short for --set dataset.reader.scheduler=ADDRESS, of the scheduler for --executor dask; slurm, "
+        "htcondor: jobs are the workers; no result depends on it; default: the config's",
     )
     chunk_size = luigi.IntParameter(
         default=law.NO_INT,
@@ -208,8 +209,12 @@ class DatasetConstructorTask(RemoteWorkflow):
         """Returns the event-store shards of each sample that has files; those of the branches that are complete."""
         shards: dict[str, list[Path]] = {name: [] for name, found in self.sources().items() if found}
         for task in self.get_branch_tasks().values():
-            shards[task.branch_data.sample] += sorted(task.output().folder.glob("events*.h5"))
+            shards[task.branch_data.sample] += task.own_shards()
         return shards
+
+    def own_shards(self) -> list[Path]:
+        """Returns the event-store shards of this branch."""
+        return sorted(self.output().folder.glob("events*.h5"))
 
     def workflow_requires(self) -> dict[str, Any]:
         """Returns the simulation of the samples that have no files."""
@@ -243,15 +248,17 @@ class DatasetConstructorTask(RemoteWorkflow):
 
         chunk, dataset = self.branch_data, self.experiment.settings.dataset
         everything = [source for found in self.sources().values() for source in found]
-        counts = convert_files(
-            [source.path for source in chunk.sources],
-            folder,
-            sample=dataset.samples[chunk.sample].info(chunk.sample),
-            settings=self.reader,
-            others=[source.path for source in everything],
-            # the bytes of a simulated ROOT file have the time in them
-            identities={item.path: item.identity for item in everything if item.identity and dataset.reader.root},
-        )
+        logs = jobs_folder().joinpath(self.task_family, *self.path_parts(), f"dask-{self.digest}")
+        with reached_scheduler(self.reader, logs) as reader:
+            counts = convert_files(
+                [source.path for source in chunk.sources],
+                folder,
+                sample=dataset.samples[chunk.sample].info(chunk.sample),
+                settings=reader,
+                others=[source.path for source in everything],
+                # the bytes of a simulated ROOT file have the time in them
+                identities={item.path: item.identity for item in everything if item.identity and dataset.reader.root},
+            )
         return counts.summary()
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import law
 
+from honeyguide.errors import HoneyguideError
+
 law.contrib.load("slurm", "htcondor")
 
 NEVER = (
@@ -21,15 +23,27 @@ NEVER = (
     "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed", "ReqNodeNotAvail", "launch_failed_requeued_held",
 )  # fmt: skip
 """Slurm's reasons for which a job waits until somebody does something."""
+_LIVES = ("SUSPENDED", "STOPPED", "RESIZING", "SIGNALING")
 _SECONDS = 60
 _NO_MACHINE = "No machines matched"
 _UNMET = re.compile(r"^\[\d+\]\s+0\s+(.+)$", re.MULTILINE)  # of HTCondor's analysis: conditions that no slot meets
+
+
+class SchedulerSilentError(HoneyguideError):
+    """The scheduler does not answer, and nobody may go on without its answer."""
+
 
 logger = law.logger.get_logger(__name__)
 
 
 class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
     """law's, which tells a job that can't start from one that waits for its turn."""
+
+    @classmethod
+    def map_status(cls, status: str) -> str:
+        """Returns law's name of a state; a job that is suspended lives, and must not get a twin."""
+        mapped: str = cls.RUNNING if status.strip("+") in _LIVES else super().map_status(status)
+        return mapped
 
     def query(self, job_id: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns the states; a job that Slurm will never start has failed, for Slurm's reason, and is cancelled."""
@@ -46,8 +60,8 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
     def find(self, names: Sequence[str]) -> dict[str, int]:
         """Returns the ids of the jobs of these names that Slurm knows, running or done."""
         chosen = ["--noheader", f"--name={','.join(names)}"]
-        queue = _answer("slurm_cmd_squeue", "--Format=JobID:20,Name:60", *chosen)
-        past = _answer(
+        queue = answer("slurm_cmd_squeue", "--Format=JobID:20,Name:60", *chosen, needed=True)
+        past = answer(
             "slurm_cmd_sacct", "--allocations", "--starttime=now-30days", "--format=JobID%20,JobName%60", *chosen
         )
         pairs = [line.split() for line in (past + queue).splitlines() if line.strip()]
@@ -58,7 +72,7 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
         if not job_ids:
             return {}
         chosen = f"--jobs={','.join(map(str, job_ids))}"
-        lines = _answer("slurm_cmd_squeue", "--noheader", "--Format=JobID:20,Reason:80", chosen).splitlines()
+        lines = answer("slurm_cmd_squeue", "--noheader", "--Format=JobID:20,Reason:80", chosen).splitlines()
         pairs = [line.split(None, 1) for line in lines if line.strip()]
         return {int(pair[0]): pair[1].strip() for pair in pairs if len(pair) == 2}
 
@@ -91,13 +105,12 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
         """Asks why the first of the jobs waits; those that are submitted together ask for the same."""
         if not waiting or time.monotonic() - self._asked < min(self.patience / 5, _SECONDS):
             return
-        analysis = _answer("htcondor_cmd_q", waiting[0], "-better-analyze")
+        reason = unmet(waiting[0])
         self._asked = time.monotonic()
         cluster = waiting[0].partition(".")[0]
-        if _NO_MACHINE not in analysis:
+        if not reason:
             self._impossible.pop(cluster, None)
             return
-        reason = f"no machine can run this job: {', '.join(_UNMET.findall(analysis)) or _NO_MACHINE}"
         since = self._impossible.setdefault(cluster, self._asked)
         if since == self._asked:
             logger.warning("%s: %s; it fails after %.0f s of that", waiting[0], reason, self.patience)
@@ -111,7 +124,8 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
         marks = {name.rpartition("-")[0] for name in names}
         constraint = " || ".join(f'HoneyguideJobs == "{mark}"' for mark in sorted(marks))
         asked = ["-constraint", constraint, "-af", "HoneyguideJobs", "ClusterId", "ProcId"]
-        lines = [*_answer("htcondor_cmd_history", *asked).splitlines(), *_answer("htcondor_cmd_q", *asked).splitlines()]
+        past, queue = answer("htcondor_cmd_history", *asked), answer("htcondor_cmd_q", *asked, needed=True)
+        lines = [*past.splitlines(), *queue.splitlines()]
         found = {
             f"{mark}-{process}": f"{cluster}.{process}"
             for mark, cluster, process in map(str.split, filter(None, lines))
@@ -119,11 +133,29 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
         return {name: found[name] for name in names if name in found}
 
 
-def _answer(command: str, *arguments: str) -> str:
-    """Returns what a command of the scheduler says; nothing where it fails, which law's own queries report."""
+def unmet(job_id: str) -> str:
+    """Returns why no machine can run an HTCondor job that waits; empty where one can, or where HTCondor can't say."""
+    analysis = answer("htcondor_cmd_q", job_id, "-better-analyze")
+    if _NO_MACHINE not in analysis:
+        return ""
+    return f"no machine can run this job: {', '.join(_UNMET.findall(analysis)) or _NO_MACHINE}"
+
+
+def answer(command: str, *arguments: str, needed: bool = False) -> str:
+    """Returns what a command of the scheduler says; nothing where it fails, which law's own queries report.
+
+    Raises:
+        SchedulerSilentError: It fails, and its answer is needed.
+    """
     words = [*shlex.split(law.config.get_expanded("job", command)), *arguments]
     try:
         said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=_SECONDS)
-    except (OSError, subprocess.SubprocessError):
-        return ""
+    except (OSError, subprocess.SubprocessError) as error:
+        if not needed:
+            return ""
+        raise SchedulerSilentError(
+            "the scheduler does not say which jobs it has, and some might be submitted twice",
+            got=f"{error} {getattr(error, 'stderr', None) or ''}".strip(),
+            hint="the same command again, when it does",
+        ) from None
     return said.stdout

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import re
+import sys
 import time
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +25,7 @@ from honeyguide.io.atomic import atomic_file
 from tasks.job_managers import HTCondorManager, SlurmManager
 
 _LOG_LINES = 20
+_SECONDS_BETWEEN = 2.0
 _ENDS = ("tolerance exceeded", "acceptance of", "exceeded walltime", "poll_fails exceeded")
 
 
@@ -40,6 +44,14 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
     """When the jobs that are submitted at present were: a part of their names and of the names of their logs."""
     mark: str = ""
     """The same, unique among all submissions."""
+    job_error_messages: ClassVar[dict[int, str]] = {
+        20: "what the job needs is not there",
+        40: "a branch has failed",
+        137: "killed, often for its memory",
+    }
+    """What the exit status of ``bootstrap.sh`` says."""
+    _one_by_one = False
+    _written = -math.inf
 
     def run(self) -> Any:
         """Submits and polls.
@@ -47,6 +59,8 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         Raises:
             JobsFailedError: Jobs have failed for good.
         """
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # so that a file of it, too, says at once why jobs have failed
         try:
             return super().run()
         except Exception as error:
@@ -59,17 +73,61 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
             ) from None
 
     def poll(self) -> Any:
-        """Looks after the jobs until they are done."""
+        """Looks after the jobs until they are done.
+
+        law would give them up after the walltime of one job, counted from here, however long they wait for their turn.
+        """
+        _ = self.task.job_resources  # which have it, and are kept
+        self.task.walltime = law.NO_FLOAT
         if self._submitted:
             self._adopt()
         return super().poll()
 
+    def cancel(self) -> None:
+        """Cancels all jobs, also those that no state knows; another run submits them anew."""
+        self._adopt()
+        super().cancel()
+        for data in self.job_data.jobs.values():
+            if data["job_id"] != self.job_data.dummy_job_id:
+                data["status"] = self.job_manager.FAILED
+        self.dump_job_data()
+
+    def cleanup(self) -> None:
+        """Removes the state and the logs of jobs that are over.
+
+        Raises:
+            JobsFailedError: Some are not, or the scheduler does not say.
+        """
+        self._adopt()
+        unknown = (None, self.job_data.dummy_job_id)
+        job_ids = [data["job_id"] for data in self.job_data.jobs.values() if data["job_id"] not in unknown]
+        query = self.job_manager.query_group if self.job_manager.job_grouping_query else self.job_manager.query_batch
+        states = query(job_ids, **self._get_job_kwargs("query")) if job_ids else {}
+        over = (self.job_manager.FINISHED, self.job_manager.FAILED)
+        # what is no dictionary is an error of the query
+        left = [str(n) for n, state in states.items() if not isinstance(state, dict) or state["status"] not in over]
+        if left:
+            raise JobsFailedError(
+                f"{len(left)} job(s) of {self.task.task_family} are not over: {', '.join(left[:10])}",
+                where=self.task.control_folder,
+                hint="wait for them, or --cancel-jobs first",
+            )
+        for path in (*self.task.control_folder.glob("job_*.txt"), Path(self.get_cached_output()["jobs"].path)):
+            path.unlink(missing_ok=True)
+
     def dump_job_data(self) -> None:
-        """Writes the state of all jobs; a reader finds the one before or this one, whole."""
+        """Writes the state of all jobs; a reader finds the one before or this one, whole.
+
+        Between two jobs of one submission it is not written more often than every few seconds, since writing all after
+        each would be quadratic in jobs: their names have been written before.
+        """
+        if self._one_by_one and time.monotonic() - self._written < _SECONDS_BETWEEN:
+            return
         self.job_data["dashboard_config"] = self.dashboard.get_persistent_config()
         path = Path(self.get_cached_output()["jobs"].path)
         with self._dump_lock, atomic_file(path) as partial:
-            partial.write_text(json.dumps(self.job_data, indent=1))
+            partial.write_text(json.dumps(self.job_data))
+        self._written = time.monotonic()
 
     def job_name(self, job_num: int) -> str:
         """Returns the name of a job that is about to be submitted."""
@@ -82,7 +140,12 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
 
     def _submit_batch(self, submit_jobs: Mapping[int, Sequence[int]], **kwargs: Any) -> Any:
         self._announce(submit_jobs)
-        return self._accepted(submit_jobs, super()._submit_batch(submit_jobs, **kwargs))
+        self._one_by_one = True
+        try:
+            submitted = super()._submit_batch(submit_jobs, **kwargs)
+        finally:
+            self._one_by_one = False
+        return self._accepted(submit_jobs, submitted)
 
     def _submit_group(self, submit_jobs: Mapping[int, Sequence[int]], **kwargs: Any) -> Any:
         self._announce(submit_jobs)
@@ -98,7 +161,8 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
         for number, item in zip(numbers, submitted[0], strict=True):
             if isinstance(item, Exception):
                 refusals.append(item)
-                self.job_data.jobs[number]["status"] = self.job_manager.FAILED  # Slurm may know it by its name
+                # Slurm may know it by its name; law has put the error in the id's place
+                self.job_data.jobs[number].update(status=self.job_manager.FAILED, job_id=self.job_data.dummy_job_id)
         if refusals and len(refusals) == len(submitted[0]):
             self.dump_job_data()
             raise JobsFailedError(
@@ -173,6 +237,17 @@ class HTCondorProxy(JobsProxy, htcondor_workflow.HTCondorWorkflowProxy):  # type
     """HTCondor's."""
 
 
+class SlurmScripts(law.slurm.SlurmJobFileFactory):  # type: ignore[misc]
+    """law's writer of job files, which becomes the job: Slurm's signals then reach it, and not a shell above it."""
+
+    def create(self, *args: Any, **kwargs: Any) -> tuple[str, Any]:
+        """Writes a job file and returns its path and its settings."""
+        path, config = super().create(*args, **kwargs)
+        options, _, command = Path(path).read_text().rstrip().rpartition("\n")
+        Path(path).write_text(f"{options}\nexec {command}\n")
+        return path, config
+
+
 class SlurmJobs(slurm_workflow.SlurmWorkflow):  # type: ignore[misc]
     """A Slurm workflow with that proxy."""
 
@@ -181,6 +256,10 @@ class SlurmJobs(slurm_workflow.SlurmWorkflow):  # type: ignore[misc]
     def slurm_job_manager_cls(self) -> type[SlurmManager]:
         """Returns who speaks with Slurm."""
         return SlurmManager
+
+    def slurm_job_file_factory_cls(self) -> type[SlurmScripts]:
+        """Returns who writes job files."""
+        return SlurmScripts
 
 
 class HTCondorJobs(htcondor_workflow.HTCondorWorkflow):  # type: ignore[misc]

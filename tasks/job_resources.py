@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 Lines = list[tuple[str, str]]
+GO_ON_LATER = 85
+"""Exit status with which a job of HTCondor goes back into the queue."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class JobResources:
         requirements: Features of the node (Slurm's constraint), expression over machines (HTCondor's requirements).
         container: Image that the job runs in.
         extra: Further lines, ``name=value`` with semicolons between them, as the scheduler reads them.
+        seconds_to_stop: How long before its end a job wants to know of it, so that it can go on later; 0: never.
     """
 
     cpus: int = 1
@@ -36,6 +39,12 @@ class JobResources:
     requirements: str = ""
     container: str = ""
     extra: str = ""
+    seconds_to_stop: int = 0
+
+    @property
+    def seconds_of_warning(self) -> int:
+        """How long before its end a job is told to stop: at most a quarter of its time."""
+        return min(self.seconds_to_stop, int(900 * self.hours)) if self.hours else self.seconds_to_stop
 
     @property
     def further(self) -> Lines:
@@ -47,7 +56,12 @@ class JobResources:
 def slurm_options(resources: JobResources) -> Lines:
     """Returns the options of sbatch, without their dashes; an empty value stands for an option that has none."""
     r = resources
-    options = [("nodes", str(r.nodes)), ("ntasks-per-node", "1"), ("cpus-per-task", str(r.cpus))]
+    options = [
+        ("nodes", str(r.nodes)),
+        ("ntasks-per-node", "1"),
+        ("cpus-per-task", str(r.cpus)),
+        ("open-mode", "append"),
+    ]
     if r.memory_mb:
         options.append(("mem", f"{r.memory_mb}M"))
     if r.gpus:
@@ -55,6 +69,8 @@ def slurm_options(resources: JobResources) -> Lines:
     if r.hours:
         minutes = max(1, math.ceil(60 * r.hours))
         options.append(("time", f"{minutes // 60:02d}:{minutes % 60:02d}:00"))
+    if r.seconds_to_stop:
+        options += [("signal", f"B:TERM@{r.seconds_of_warning}"), ("requeue", "")]
     if r.queue:
         options.append(("partition", r.queue))
     if r.requirements:
@@ -76,6 +92,8 @@ def htcondor_lines(resources: JobResources, *, log: Path) -> Lines:
         lines.append(("require_gpus", f'DeviceName == "{r.gpu_type}"'))
     if r.hours:
         lines.append(("+MaxRuntime", str(math.ceil(3600 * r.hours))))
+    if r.seconds_to_stop:
+        lines.append(("on_exit_remove", f"ExitCode =!= {GO_ON_LATER}"))
     if r.queue:
         lines.append(("+JobFlavour", f'"{r.queue}"'))
     if r.requirements:

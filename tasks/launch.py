@@ -9,47 +9,36 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import re
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from honeyguide import errors
 from honeyguide.errors import ConfigError, HoneyguideError
 from honeyguide.io.atomic import atomic_file
-from honeyguide.training.stopping import StoppedError, StopRequest
+from honeyguide.training.stopping import AbandonedError, StoppedError, StopRequest
 from tasks import errors as task_errors
-from tasks.rank import STOP, record_path
+from tasks.nodes import Nodes
+from tasks.rank import STOP, as_record, obey, record_path
 from tasks.training_job import TrainingJob
 
 ROOT = Path(__file__).resolve().parent.parent
 _SECONDS_TO_STOP = 120  # for the step at hand and a checkpoint
 _KINDS = {kind.__name__: kind for kind in vars(errors).values() if isinstance(kind, type)} | {
-    "StoppedError": StoppedError
+    kind.__name__: kind for kind in (StoppedError, AbandonedError)
 }
 _AGAIN = "run the same command again: it goes on from the last checkpoint"
+_KILLED = "one of the processes was killed"
 _LINES = 12  # of a message that is not one of ours
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """The machines that train together.
-
-    Attributes:
-        count: How many.
-        number: Which of them this one is, from 0.
-        endpoint: ``host:port`` of the first one, where they meet.
-    """
-
-    count: int = 1
-    number: int = 0
-    endpoint: str = ""
 
 
 def run_job(job: TrainingJob, nodes: Nodes) -> None:
@@ -83,26 +72,19 @@ def launch(job: Path, *, processes: int, nodes: Nodes) -> None:
         StoppedError: This process got SIGTERM; the checkpoint has all that was done.
         HoneyguideError: What one of the processes has raised.
     """
-    if processes % nodes.count:
-        raise ConfigError(
-            "the processes can't be shared out evenly",
-            where="training.processes",
-            got=processes,
-            allowed=f"a multiple of the number of nodes, {nodes.count}",
-        )
-    if nodes.count > 1 and not re.fullmatch(r".+:\d+", nodes.endpoint):
-        raise ConfigError(
-            "several nodes need a place to meet", where="--rendezvous", got=nodes.endpoint, allowed="host:port"
-        )
+    nodes.check(processes)
     here = processes // nodes.count
     if nodes.number == 0:
-        for rank in range(processes):
-            record_path(job, rank).unlink(missing_ok=True)
+        for path in _record_paths(job, processes, nodes).values():
+            path.unlink(missing_ok=True)
     with tempfile.TemporaryFile("w+") as said, StopRequest() as stop:
-        status = _watch(_command(job, here, nodes), _environment(here), said, stop)
-        if status:
+        commands = [_command(job, here, nodes), *([nodes.command_of_others(job)] if nodes.srun else [])]
+        if _watch(commands, _environment(here), said, stop):
             said.seek(0)
-            raise _reason(job, processes, said.read(), stopped=stop.requested)
+            reason = _reason(job, processes, said.read(), nodes=nodes, stopped=stop.requested)
+            if nodes.number and reason.what == _KILLED:  # who is killed can't say so, nor see the others
+                record_path(job, f"node-{nodes.number}").write_text(json.dumps(as_record(reason)))
+            raise reason
 
 
 def _command(job: Path, here: int, nodes: Nodes) -> list[str]:
@@ -117,37 +99,62 @@ def _command(job: Path, here: int, nodes: Nodes) -> list[str]:
 
 
 def _environment(here: int) -> dict[str, str]:
-    """Returns the environment of the processes; the cores are shared out, where nobody has decided on threads."""
-    threads = max(1, (os.cpu_count() or 1) // here)
+    """Returns the environment of the processes: this node's cores are shared out.
+
+    A job's cores are those that it was given; elsewhere somebody may have decided on threads.
+    """
+    cores = os.environ.get("HONEYGUIDE_CPUS")
+    threads = {"OMP_NUM_THREADS": str(max(1, int(cores or os.cpu_count() or 1) // here))}
     paths = filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))
-    return {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    given = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    given.pop("HONEYGUIDE_IN_CONTAINER", None)  # other nodes are not
+    return given | threads if cores else threads | given
 
 
-def _watch(command: Sequence[str], environment: dict[str, str], said: IO[str], stop: StopRequest) -> int:
-    """Returns the exit status of torchrun; its processes write where this one does, and itself to ``said``."""
+def _watch(commands: Sequence[Sequence[str]], environment: dict[str, str], said: IO[str], stop: StopRequest) -> int:
+    """Returns the exit status of the first one that fails; what was first has started writes to ``said``.
+
+    The first one is torchrun, whose processes write where this one does. All have the same pipe as standard input: one
+    of those at its end reads a wish to stop, and tells all.
+    """
     read_end, write_end = os.pipe()
-    process = subprocess.Popen(command, env=environment, stdin=read_end, stdout=2, stderr=said)
+    running = [
+        subprocess.Popen(command, env=environment, stdin=read_end, stdout=2, stderr=None if number else said)
+        for number, command in enumerate(commands)
+    ]
     os.close(read_end)
-    asked = False
     try:
-        while True:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(timeout=0.2)
-            if stop.requested and not asked:
-                asked = True
-                os.write(write_end, STOP)  # one of them reads it, and tells the others
+        return _wait(running, write_end, stop)
     finally:
         os.close(write_end)
-        process.kill()
-        process.wait()
+        for number, process in enumerate(running):
+            with contextlib.suppress(subprocess.TimeoutExpired):  # srun ends what it has started on other nodes
+                process.wait(timeout=_SECONDS_TO_STOP if number else 0)
+            process.kill()
+            process.wait()
 
 
-def _reason(job: Path, processes: int, said: str, *, stopped: bool) -> HoneyguideError:
-    """Returns why the processes of this training have failed."""
-    paths = {rank: record_path(job, rank) for rank in range(processes)}
-    records: dict[int, Any] = {rank: json.loads(path.read_text()) for rank, path in paths.items() if path.is_file()}
-    in_order = sorted(records, key=lambda rank: records[rank]["time"])
-    for record in (records[rank] for rank in in_order):
+def _wait(running: Sequence[subprocess.Popen[bytes]], write_end: int, stop: StopRequest) -> int:
+    """Returns the first exit status that is not 0, once all have ended or the others have had time to."""
+    asked, status, until = False, 0, math.inf
+    while any(process.poll() is None for process in running) and time.monotonic() < until:
+        for process in running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=0.2)
+            if process.returncode and not status:
+                status, until = process.returncode, time.monotonic() + _SECONDS_TO_STOP
+        if stop.requested and not asked:
+            asked = True
+            os.write(write_end, STOP)
+    return status or next((process.returncode for process in running if process.returncode), 0)
+
+
+def _reason(job: Path, processes: int, said: str, *, nodes: Nodes, stopped: bool) -> HoneyguideError:
+    """Returns why the processes of this training have failed: the first cause, on whichever node."""
+    paths = _record_paths(job, processes, nodes)
+    records: dict[Any, Any] = {name: json.loads(path.read_text()) for name, path in paths.items() if path.is_file()}
+    in_order = sorted(records, key=lambda name: records[name]["time"])
+    for record in (records[name] for name in in_order):
         if "what" in record:
             return _KINDS.get(record["kind"], HoneyguideError)(record["what"], **record["details"])
     if stopped:
@@ -160,11 +167,17 @@ def _reason(job: Path, processes: int, said: str, *, stopped: bool) -> Honeyguid
         )
     killed = [int(code) for code in re.findall(r"exitcode\s*:\s*-(\d+)", said) if int(code) != signal.SIGTERM]
     if killed:
-        name = signal.Signals(killed[0]).name
-        return HoneyguideError("one of the processes was killed", where=where, got=name, hint=_AGAIN)
+        return HoneyguideError(_KILLED, where=where, got=signal.Signals(killed[0]).name, hint=_AGAIN)
     if records:
         where, said = f"{where}: number {in_order[0]}", records[in_order[0]]["text"]
+    elif nodes.srun and not said.strip():
+        return HoneyguideError("another node has failed", where=where, hint=f"see above; {_AGAIN}")
     return HoneyguideError("one of the processes has failed", where=where, got=_end(said))
+
+
+def _record_paths(job: Path, processes: int, nodes: Nodes) -> dict[Any, Path]:
+    """Returns where processes, and launchers on other nodes, say why they failed."""
+    return {name: record_path(job, name) for name in (*range(processes), *(f"node-{n}" for n in range(1, nodes.count)))}
 
 
 def _end(text: str) -> str:
@@ -178,12 +191,16 @@ def main() -> None:
         "job", type=Path, help="file that the TrainingTask has written, <its output>.checkpoint/job.json"
     )
     parser.add_argument("--nodes", type=int, required=True, help="how many nodes there are")
-    parser.add_argument("--node", type=int, required=True, help="which of them this one is, from 1")
+    parser.add_argument("--node", type=int, help="which of them this one is, from 1; default: as srun says")
     parser.add_argument("--rendezvous", required=True, help="host:port of the first one")
+    parser.add_argument("--obey-stdin", action="store_true", help="stop at an 's' on standard input, die at its end")
     options = parser.parse_args()
+    if options.obey_stdin:
+        threading.Thread(target=obey, daemon=True).start()
     task_errors.install()
     job = TrainingJob.model_validate_json(options.job.read_text())
-    nodes = Nodes(options.nodes, options.node, options.rendezvous)
+    number = int(os.environ["SLURM_PROCID"]) + 1 if options.node is None else options.node
+    nodes = Nodes(options.nodes, number, options.rendezvous)
     launch(options.job, processes=job.training.processes, nodes=nodes)
 
 

@@ -26,7 +26,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.obey_stdin:
         os.dup2(1, 2)  # torchrun's own words go to standard error
-        threading.Thread(target=_obey, daemon=True).start()
+        threading.Thread(target=obey, daemon=True).start()
     rank, size, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
     address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
     from honeyguide.training.ranks import Member  # torch: not for whoever only looks at tasks
@@ -34,16 +34,17 @@ def main() -> None:
     try:
         TrainingJob.model_validate_json(options.job.read_text()).run(Member(rank, size, local, address))
     except Exception as error:
-        record_path(options.job, rank).write_text(json.dumps(_record(error)))
+        record_path(options.job, rank).write_text(json.dumps(as_record(error)))
         os._exit(1)  # and not by the usual way, which would wait for the others
 
 
-def record_path(job: Path, rank: int) -> Path:
-    """Returns where the process of that rank says why it failed."""
-    return job.with_name(f"{job.stem}-error-{rank}.json")
+def record_path(job: Path, who: int | str) -> Path:
+    """Returns where the process of that rank, or the launcher of that node, says why it failed."""
+    return job.with_name(f"{job.stem}-error-{who}.json")
 
 
-def _record(error: Exception) -> dict[str, Any]:
+def as_record(error: Exception) -> dict[str, Any]:
+    """Returns an error as plain values."""
     record: dict[str, Any] = {"time": time.time(), "kind": type(error).__name__}
     if isinstance(error, HoneyguideError):
         details = {name: str(value) for name, value in error.details.items() if value is not None}
@@ -51,7 +52,7 @@ def _record(error: Exception) -> dict[str, Any]:
     return record | {"text": "".join(traceback.format_exception(error))}
 
 
-def _obey() -> None:
+def obey() -> None:
     """Turns a byte on standard input into SIGTERM, and its end, which is the end of the launcher, into this one's."""
     while os.read(0, 1) == STOP:
         os.kill(os.getpid(), signal.SIGTERM)

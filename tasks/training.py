@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import functools
 import shutil
-import signal
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import law
 import luigi
 
-from honeyguide.training.stopping import StoppedError
 from tasks.base import HoneyguideTask
-from tasks.launch import Nodes, run_job
+from tasks.go_on_later import going_on_later
+from tasks.job_resources import JobResources
+from tasks.launch import run_job
+from tasks.nodes import check_resources, nodes_here
 from tasks.preprocessing import PreprocessTask
 from tasks.remote import RemoteWorkflow
 from tasks.start import base_overrides, content_digest, start_file
 from tasks.training_job import TrainingJob
+
+if TYPE_CHECKING:
+    from honeyguide.scans.study import TrialReference
 
 
 class TrainingParameters(HoneyguideTask):
@@ -83,23 +87,33 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
     first step), ``latent_gaussian.json`` (of an anomaly detector: where the background lies in the latent space),
     ``model.json`` (what to build), ``metrics.json`` (every term at every epoch), ``provenance.json``, ``tensorboard/``.
 
-    With ``training.processes`` above 1, torchrun starts that many processes, on this node or, with ``--nodes``, spread
-    over several; the others each run ``python -m tasks.launch <output>.checkpoint/job.json --node 1 ...``.
+    With ``training.processes`` above 1, torchrun starts that many processes, on this node or spread over several: those
+    of the Slurm job, or with ``--nodes`` and ``--rendezvous`` any others, which each run
+    ``python -m tasks.launch <output>.checkpoint/job.json --node 1 ...``.
 
     A training that is killed, or ends itself at SIGTERM, leaves its state in a folder beside the output, and the next
-    run goes on from there.
+    run goes on from there; a job that is told to stop goes back into the queue.
     """
 
     rendezvous = luigi.Parameter(
         default="",
         significant=False,
-        description="host:port of this machine, where the processes of several nodes meet; default: none",
+        description="host:port of the first node, where the processes of several nodes meet; default: in a Slurm job "
+        "that node and a free port, else none",
     )
 
     own_sections = ("model", "training")
     result_version = 3
+    seconds_to_stop = 120
 
-    def create_branch_map(self) -> list[tuple[int, int | None]]:
+    @functools.cached_property
+    def job_resources(self) -> JobResources:
+        """What a job asks for: no GPU where none is to be used."""
+        resources: JobResources = super().job_resources
+        on_cpu = self.experiment.settings.training.device == "cpu"
+        return dataclasses.replace(resources, gpus=0) if on_cpu else resources
+
+    def create_branch_map(self) -> list[Any]:
         """Returns seeds and folds."""
         return self.training_branches
 
@@ -108,7 +122,14 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
         return self.training_name(self.branch)
 
     def workflow_requires(self) -> dict[str, Any]:
-        """Returns the model inputs, and the trainings that these begin with, if any."""
+        """Returns the model inputs, and the trainings that these begin with, if any.
+
+        Raises:
+            ConfigError: Jobs of these resources can't train with as many processes as the settings say.
+        """
+        if self.workflow in ("slurm", "htcondor"):
+            processes = self.experiment.settings.training.processes
+            check_resources(self.job_resources, scheduler=self.workflow, processes=processes)
         seeds = dict.fromkeys(seed for seed, _ in self.training_branches)
         bases = [base for base in map(self.base, seeds) if base is not None]
         return {"inputs": PreprocessTask.req(self), "start": bases}
@@ -172,18 +193,12 @@ class TrainingTask(TrainingParameters, RemoteWorkflow):
 
     def run(self) -> None:
         """Trains with the branch's seed, in one process or in several."""
-        nodes = Nodes(self.nodes, endpoint=self.rendezvous)
-        with self.write_output() as folder, _last_if_stopped():
-            run_job(self.job(folder), nodes)
-        shutil.rmtree(self.output().checkpoint, ignore_errors=True)
+        self.train()
 
-
-@contextlib.contextmanager
-def _last_if_stopped() -> Iterator[None]:
-    """Keeps luigi from beginning another task in this process once it has been asked to stop."""
-    try:
-        yield
-    except StoppedError:
-        if callable(signal.getsignal(signal.SIGUSR1)):  # luigi's own way to be told so
-            signal.raise_signal(signal.SIGUSR1)
-        raise
+    def train(self, trial: TrialReference | None = None) -> None:
+        """Trains with the branch's seed, watched by a trial of a study if there is one."""
+        processes, checkpoint = self.experiment.settings.training.processes, self.output().checkpoint
+        nodes = nodes_here(processes, count=self.nodes, rendezvous=self.rendezvous)
+        with self.write_output() as folder, going_on_later(checkpoint):
+            run_job(self.job(folder).model_copy(update={"trial": trial}), nodes)
+        shutil.rmtree(checkpoint, ignore_errors=True)

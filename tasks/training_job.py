@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 import models
+from honeyguide.scans.study import TrialReference
 from honeyguide.training.settings import TrainingSettings
+from tasks.gpus import without_gpu
 
 if TYPE_CHECKING:
     from honeyguide.training.ranks import Member
@@ -27,6 +30,7 @@ class TrainingJob(BaseModel):
         training: How to train.
         seed: Seed of the weights, the order of events and the random draws.
         provenance: What led here.
+        trial: The trial of a study that is told of each epoch, and may end the training.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -39,6 +43,7 @@ class TrainingJob(BaseModel):
     training: TrainingSettings
     seed: int
     provenance: dict[str, Any]
+    trial: TrialReference | None = None
 
     def run(self, member: Member) -> None:
         """Trains in this process, which is one of those that train together; the first one says how it goes."""
@@ -46,6 +51,9 @@ class TrainingJob(BaseModel):
         from honeyguide.training.progress import TerminalProgress
         from honeyguide.training.run import Session, train
 
+        missing = without_gpu(self.training.device)
+        if missing and member.rank == 0 and self.training.device == "auto":  # where it is "cuda", that is an error
+            warnings.warn(missing, stacklevel=2)
         train(
             self.inputs if self.fold is None else Fold(self.inputs, *self.fold),
             self.folder,
@@ -54,6 +62,9 @@ class TrainingJob(BaseModel):
             seed=self.seed,
             provenance=self.provenance,
             session=Session(
-                progress=None if member.rank else TerminalProgress(), checkpoint=self.checkpoint, member=member
+                progress=None if member.rank else TerminalProgress(),
+                checkpoint=self.checkpoint,
+                member=member,
+                gives_up=None if member.rank or self.trial is None else self.trial.watch(),
             ),
         )

@@ -27,6 +27,8 @@ HEAVY = (
     "fastjet",
     "pythia8mc",
     "polars",
+    "optuna",
+    "sqlalchemy",
 )
 VAGUE_NAMES = {"utils", "util", "helper", "helpers", "misc", "common", "tools"}
 

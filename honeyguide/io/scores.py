@@ -199,8 +199,12 @@ class _RootTree:
         self._file.close()
 
 
-def read_scores(path: Path) -> Scores:
-    """Returns the content of a ``scores.h5``.
+def read_scores(path: Path, rows: slice = slice(None)) -> Scores:
+    """Returns the content of a ``scores.h5``, of all events or of some.
+
+    Args:
+        path: The file.
+        rows: Which events.
 
     Raises:
         StoreError: The file is missing, damaged, or of another version.
@@ -209,19 +213,19 @@ def read_scores(path: Path) -> Scores:
         with h5py.File(path, "r") as file:
             if file.attrs.get("schema_version") != SCHEMA_VERSION:
                 raise StoreError("this is not a file of scores of this version", where=path, allowed=SCHEMA_VERSION)
-            columns: dict[str, Any] = {name: file[name][:] for name in TRUTH}
-            columns |= {name: file[name][:] for name in _ROW_TRUTH if name in file}
+            columns: dict[str, Any] = {name: file[name][rows] for name in TRUTH}
+            columns |= {name: file[name][rows] for name in _ROW_TRUTH if name in file}
             columns |= {key: tuple(json.loads(file.attrs[key])) for key in _NAMES}
             columns |= {key: tuple(json.loads(file.attrs[key])) for key in _ROW_NAMES if key in file.attrs}
-            targets = {name: dataset[:] for name, dataset in file.get(TARGETS, {}).items()}
-            observers = {name: dataset[:] for name, dataset in file.get(OBSERVERS, {}).items()}
+            targets = {name: dataset[rows] for name, dataset in file.get(TARGETS, {}).items()}
+            observers = {name: dataset[rows] for name, dataset in file.get(OBSERVERS, {}).items()}
             return Scores(
                 **columns,
                 targets=targets,
                 observers=observers,
                 units=json.loads(file.attrs.get("target_units", "{}")),
-                scores={name: dataset[:] for name, dataset in file["scores"].items()},
-                latent=file["latent"][:],
+                scores={name: dataset[rows] for name, dataset in file["scores"].items()},
+                latent=file["latent"][rows],
             )
     except (OSError, KeyError, ValueError) as error:
         raise StoreError(

@@ -39,7 +39,8 @@ class ReaderSettings(Settings):
     workers: int = insignificant(1, ge=1, description="Processes of ``futures``.")
     scheduler: str | None = insignificant(
         None,
-        description="Address of the scheduler for ``dask``, e.g. ``tcp://host:8786``; its workers see the same files.",
+        description="Address of the scheduler for ``dask``, e.g. ``tcp://host:8786``; its workers see the same files. "
+        "``slurm``, ``htcondor``: a cluster of their jobs, as the site's section ``[dask_jobs]`` says.",
     )
 
     @property

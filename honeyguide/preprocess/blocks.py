@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,15 +83,28 @@ class Part:
             chain.partial_fit(column, keys)
 
 
+class Level(Protocol):
+    """What preprocessing does at one level, with chains for all features."""
+
+    @property
+    def chains(self) -> Sequence[Chain]:
+        """The chains of everything."""
+
+    def fit_pass(self, source: Source, samples: Sequence[SampleInfo]) -> None:
+        """Fits the next stage of every chain on the training events of samples."""
+
+    def write(self, source: Source, sample: SampleInfo, files: Mapping[int, tuple[Path, int]]) -> None:
+        """Scales and writes the events of a sample; ``files`` has path and number of events of each split."""
+
+
 def training_samples(samples: Sequence[SampleInfo], counts: Counts) -> list[SampleInfo]:
     """Returns the samples that have training events."""
     return [sample for sample in samples if TRAIN in counts[sample.name]]
 
 
-def events_to_do(samples: Sequence[SampleInfo], counts: Counts, *, passes: int) -> int:
-    """Returns how many events are read in all: in each pass of a fit those of the samples that train, then all."""
-    fitted = sum(sum(counts[sample.name].values()) for sample in training_samples(samples, counts))
-    return passes * fitted + sum(sum(of_sample.values()) for of_sample in counts.values())
+def fit_events(samples: Sequence[SampleInfo], counts: Counts) -> int:
+    """Returns how many events one pass of a fit reads: all of the samples that train."""
+    return sum(sum(counts[sample.name].values()) for sample in training_samples(samples, counts))
 
 
 def sample_columns(sample: SampleInfo, spec: InputSpec, num_events: int) -> dict[str, NDArray[np.generic]]:
@@ -104,7 +118,6 @@ def sample_columns(sample: SampleInfo, spec: InputSpec, num_events: int) -> dict
     }
 
 
-def split_files(folder: Path, sample: SampleInfo, counts: Counts) -> dict[int, tuple[Path, int]]:
-    """Returns path and number of events of each file of a sample, by split."""
-    of_sample = counts[sample.name]
-    return {split: (folder / sample.name / f"{SPLITS[split]}.h5", number) for split, number in of_sample.items()}
+def split_files(folder: Path, counts: Mapping[int, int]) -> dict[int, tuple[Path, int]]:
+    """Returns path and number of events of each file of a sample, by split; ``counts`` has the numbers."""
+    return {split: (folder / f"{SPLITS[split]}.h5", number) for split, number in counts.items()}

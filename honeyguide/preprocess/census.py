@@ -33,16 +33,29 @@ def count_events(
     owners: _Owners = {}
     counts: dict[str, dict[int, int]] = {}
     for sample in samples:
-        found = np.zeros(len(SPLITS), dtype=np.int64)
-        for shard in shards[sample.name]:
-            for split_id in _ids(shard, sample, owners):
-                found += np.bincount(event_splits(split_id, sample, settings), minlength=len(SPLITS))
-        if not found.sum() and settings.level != "row":
+        counts[sample.name] = _count(shards[sample.name], sample, settings, owners)
+        if not counts[sample.name] and settings.level != "row":
             raise _empty(f"sample '{sample.name}' has no events", shards[sample.name])
-        counts[sample.name] = {split: number for split, number in enumerate(found.tolist()) if number}
     if not any(counts.values()):
         raise _empty("no sample has any row", [shard for sample in samples for shard in shards[sample.name]])
     return counts
+
+
+def count_splits(shards: Sequence[Path], sample: SampleInfo, settings: PreprocessSettings) -> dict[int, int]:
+    """Returns the number of events in some shards of a sample by split, without splits that have none.
+
+    Raises:
+        DataError: An event id occurs twice.
+    """
+    return _count(shards, sample, settings, {})
+
+
+def _count(shards: Sequence[Path], sample: SampleInfo, settings: PreprocessSettings, owners: _Owners) -> dict[int, int]:
+    found = np.zeros(len(SPLITS), dtype=np.int64)
+    for shard in shards:
+        for split_id in _ids(shard, sample, owners):
+            found += np.bincount(event_splits(split_id, sample, settings), minlength=len(SPLITS))
+    return {split: number for split, number in enumerate(found.tolist()) if number}
 
 
 def _empty(what: str, shards: Sequence[Path]) -> DataError:

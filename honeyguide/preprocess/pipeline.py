@@ -1,41 +1,45 @@
-"""From event-store shards to model inputs: divide, fit on the training events alone, scale and write."""
+"""From event-store shards to model inputs: divide, fit on the training events alone, scale and write.
+
+:func:`preprocess` does all of it. In parts, with the same bytes in the end: :func:`fit_inputs` once, :func:`write_part`
+for some shards of a sample each, wherever and in whatever order, and :func:`merge_parts`.
+"""
 
 from __future__ import annotations
 
-import contextlib
+import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from honeyguide.data.events import EventBlock
 from honeyguide.data.input_spec import InputSpec
-from honeyguide.data.model_inputs import ModelInputsWriter, write_spec
+from honeyguide.data.model_inputs import SPEC, ModelInputs, ModelInputsWriter, read_spec, write_spec
+from honeyguide.data.row_reweighting import blocks_of
 from honeyguide.data.sample import SampleInfo
-from honeyguide.data.splits import SPLITS, TRAIN, hash_ids
+from honeyguide.data.splits import SPLITS
 from honeyguide.preprocess.blocks import (
-    FIT_SALT,
     Counter,
-    Part,
+    Counts,
+    Level,
     Progress,
     Source,
-    events_to_do,
-    sample_columns,
+    fit_events,
     split_files,
     training_samples,
 )
-from honeyguide.preprocess.census import check_training, count_events, event_splits, split_ids
-from honeyguide.preprocess.chain import Chain, scale_columns
-from honeyguide.preprocess.derived import feature_values
-from honeyguide.preprocess.rows import preprocess_rows
-from honeyguide.preprocess.select import Selection, required_columns, select_objects
-from honeyguide.preprocess.settings import PreprocessSettings, locate_feature
+from honeyguide.preprocess.census import check_training, count_events, count_splits
+from honeyguide.preprocess.chain import SCALERS_FILE, Scalers
+from honeyguide.preprocess.objects import ObjectLevel
+from honeyguide.preprocess.row_store import Truths, check_columns, check_reference, read_truths
+from honeyguide.preprocess.rows import RowLevel
+from honeyguide.preprocess.settings import PreprocessSettings
 from honeyguide.preprocess.spec import build_scalers, build_spec, reuse_fit
+from honeyguide.preprocess.spectra import write_reweighting
+
+Shards = Mapping[str, Sequence[Path]]
 
 
 def preprocess(
-    shards: Mapping[str, Sequence[Path]],
+    shards: Shards,
     folder: Path,
     *,
     samples: Sequence[SampleInfo],
@@ -45,7 +49,8 @@ def preprocess(
 ) -> None:
     """Writes model inputs, their specification and the scalers into ``folder``; memory does not grow with the data.
 
-    Scalers are fitted, unweighted, on the objects that a model sees of the training events, and on nothing else.
+    Scalers are fitted, unweighted, on the objects that a model sees of the training events, and on nothing else. At
+    level ``row``, samples that are scaled as others were (``fitted``) are for the test alone.
 
     Args:
         shards: Event-store shards by sample name.
@@ -57,118 +62,164 @@ def preprocess(
             those can be applied to these; nothing is fitted then, and no event has to be for training.
 
     Raises:
-        ConfigError: ``fitted`` was made by other settings.
-        DataError: A sample is empty, no event trains, ids repeat, or values are not finite.
+        ConfigError: ``fitted`` was made by other settings, rows lack a column, or the reweighting's reference is no
+            truth.
+        DataError: A sample is empty, no event trains, ids repeat, a row has no truth, or values are not finite.
         StoreError: A shard is missing or damaged.
     """
-    if settings.level == "row":
-        preprocess_rows(shards, folder, samples=samples, settings=settings, progress=progress, fitted=fitted)
-        return
-    counts = count_events(shards, samples, settings)
-    if fitted is None:
-        check_training(counts, samples)
-        scalers, spec = build_scalers(settings), build_spec(settings, samples)
-    else:
-        scalers, spec = reuse_fit(fitted, settings, samples)
-    parts = Part(settings.object_features, scalers.objects), Part(settings.event_features, scalers.event)
-    passes = 0 if fitted else max(chain.num_passes for part in parts for chain in part.chains)
-    source = Source(shards, settings, Counter(progress, events_to_do(samples, counts, passes=passes)))
-    for _ in range(passes):
-        _fit_pass(source, training_samples(samples, counts), *parts)
-    scalers.write(folder)
-    write_spec(folder, spec)
-    for sample in samples:
-        _write_sample(source, sample, split_files(folder, sample, counts), parts=parts, spec=spec)
+    plan = _Plan.of(shards, samples, settings, fitted)
+    total = plan.events_to_fit + sum(sum(of_sample.values()) for of_sample in plan.counts.values())
+    source = Source(shards, settings, Counter(progress, total))
+    plan.fit(source, folder)
+    for sample in plan.samples:
+        plan.level.write(source, sample, split_files(folder / sample.name, plan.counts[sample.name]))
+    if settings.reweighting is not None and fitted is None:
+        write_reweighting(folder, plan.spec.truths, settings.reweighting)
 
 
-def _object_columns(block: EventBlock, selection: Selection, part: Part, level: str) -> list[NDArray[np.generic]]:
-    """Returns the unscaled features of the selected objects, one array (num_objects,) per feature."""
-    columns = []
-    for setting in part.features:
-        collection, feature = locate_feature(setting.name, level)
-        index = selection.jet if collection == "jets" and selection.jet is not None else selection.index
-        columns.append(feature_values(block, collection, feature.name, index=index, jet=selection.jet))
-    return columns
-
-
-def _event_columns(block: EventBlock, part: Part, events: NDArray[np.int64]) -> list[NDArray[np.generic]]:
-    """Returns the unscaled features of the given events, one array (num_events,) per feature."""
-    return [feature_values(block, "events", setting.name, index=events) for setting in part.features]
-
-
-def _fit_pass(source: Source, samples: Sequence[SampleInfo], objects: Part, event: Part) -> None:
-    """Fits the next stage of every chain on the training events."""
-    settings = source.settings
-    objects, event = objects.unfitted(), event.unfitted()
-    wanted = required_columns(settings, objects.features, event.features)
-    for sample in samples:
-        for shard, block in source.blocks(sample, wanted):
-            event_id = block.events["id"].astype(np.int64, copy=False)
-            keep = event_splits(split_ids(block), sample, settings) == TRAIN
-            event_keys = hash_ids(event_id, salt=FIT_SALT)
-            if objects.features:
-                selection = select_objects(block, settings, keep=keep)
-                columns = _object_columns(block, selection, objects, settings.level)
-                objects.check(columns, shard)
-                objects.partial_fit(columns, _object_keys(event_keys, selection, objects.chains))
-            columns = _event_columns(block, event, np.flatnonzero(keep))
-            event.check(columns, shard)
-            event.partial_fit(columns, event_keys[keep])
-    for chain in (*objects.chains, *event.chains):
-        chain.finish_pass()
-
-
-def _object_keys(event_keys: NDArray[np.uint64], selection: Selection, chains: Sequence[Chain]) -> NDArray[np.uint64]:
-    """Returns a hash of event and slot per object, or zeros where no chain asks for it."""
-    if not any(chain.needs_keys for chain in chains):
-        return np.zeros(len(selection.event), dtype=np.uint64)
-    return hash_ids((event_keys[selection.event] + selection.slot.astype(np.uint64)).view(np.int64), salt=FIT_SALT)
-
-
-def _write_sample(
-    source: Source,
-    sample: SampleInfo,
-    files: Mapping[int, tuple[Path, int]],
+def fit_inputs(
+    shards: Shards,
+    folder: Path,
     *,
-    parts: tuple[Part, Part],
-    spec: InputSpec,
+    samples: Sequence[SampleInfo],
+    settings: PreprocessSettings,
+    progress: Progress | None = None,
+    fitted: Path | None = None,
 ) -> None:
-    """Scales and writes the events of a sample; ``files`` has path and number of events of each split."""
-    wanted = required_columns(source.settings, *(part.features for part in parts))
-    with contextlib.ExitStack() as stack:
-        writers = {
-            split: stack.enter_context(ModelInputsWriter(path, num_events=num_events, spec=spec))
-            for split, (path, num_events) in files.items()
-        }
-        for shard, block in source.blocks(sample, wanted):
-            codes = event_splits(split_ids(block), sample, source.settings)
-            order = np.argsort(codes, kind="stable")
-            selection = select_objects(block, source.settings)
-            columns = _object_columns(block, selection, parts[0], source.settings.level)
-            parts[0].check(columns, shard)
-            of_event = _event_columns(block, parts[1], order)
-            parts[1].check(of_event, shard)
-            rows = _place_objects(selection, scale_columns(parts[0].chains, columns), order, spec=spec)
-            rows["event"] = scale_columns(parts[1].chains, of_event, num_values=len(block))
-            rows |= {"event_id": block.events["id"][order], "weight": block.events["weight"][order]}
-            rows |= sample_columns(sample, spec, len(block))
-            edges = np.cumsum([0, *np.bincount(codes, minlength=len(SPLITS))])
-            for split, writer in writers.items():
-                writer.append({name: values[edges[split] : edges[split + 1]] for name, values in rows.items()})
+    """Writes ``spec.json`` and ``scalers.json`` alone, after all checks that need the whole dataset.
+
+    Arguments and errors are those of :func:`preprocess`.
+    """
+    plan = _Plan.of(shards, samples, settings, fitted)
+    plan.fit(Source(shards, settings, Counter(progress, plan.events_to_fit)), folder)
 
 
-def _place_objects(
-    selection: Selection, scaled: NDArray[np.float32], order: NDArray[np.int64], *, spec: InputSpec
-) -> dict[str, NDArray[np.generic]]:
-    """Returns objects and mask of a block with its events in the given order; 0 where there is no object."""
-    row = np.empty_like(order)
-    row[order] = np.arange(len(order))
-    place = row[selection.event] * spec.num_objects + selection.slot
-    objects = np.zeros((len(order) * spec.num_objects, spec.num_features), dtype=np.float32)
-    objects[place] = scaled
-    mask = np.zeros(len(order) * spec.num_objects, dtype=np.bool_)
-    mask[place] = True
-    return {
-        "objects": objects.reshape(len(order), spec.num_objects, spec.num_features),
-        "mask": mask.reshape(len(order), spec.num_objects),
-    }
+def write_part(
+    shards: Sequence[Path],
+    folder: Path,
+    *,
+    fit: Path,
+    sample: SampleInfo,
+    settings: PreprocessSettings,
+    progress: Progress | None = None,
+) -> None:
+    """Writes ``<split>.h5`` of some shards of a sample into ``folder``; none of a split that has no event in them.
+
+    Args:
+        shards: Event-store shards, all of ``sample``.
+        folder: Existing folder.
+        fit: What :func:`fit_inputs` has written.
+        sample: As in the fit; with ``fitted`` it was for the test.
+        settings: Those of the fit.
+        progress: Called with the number of events done and to do.
+
+    Raises:
+        DataError: A row has no truth, or values are not finite.
+        StoreError: A shard or the fit is missing or damaged.
+    """
+    counts = count_splits(shards, sample, settings)
+    truths = read_truths({sample.name: shards}) if settings.level == "row" else _NO_TRUTHS
+    level = _level(settings, Scalers.read(fit), read_spec(fit), truths)
+    source = Source({sample.name: shards}, settings, Counter(progress, sum(counts.values())))
+    level.write(source, sample, split_files(folder, counts))
+
+
+def merge_parts(
+    parts: Mapping[str, Sequence[Path]], folder: Path, *, fit: Path, settings: PreprocessSettings, has_training: bool
+) -> None:
+    """Writes what :func:`preprocess` writes, from parts; it only copies, a part at a time.
+
+    Args:
+        parts: Folders that :func:`write_part` has written, by sample, in the order of their shards.
+        folder: Existing folder.
+        fit: What :func:`fit_inputs` has written.
+        settings: Those of the fit.
+        has_training: Whether there is something to be trained on, that is: the fit had no ``fitted``.
+
+    Raises:
+        DataError: The reweighting's reference has no rows.
+        StoreError: A part or the fit is missing or damaged.
+    """
+    spec = read_spec(fit)
+    for name in (SCALERS_FILE, SPEC):
+        shutil.copyfile(fit / name, folder / name)
+    for sample, folders in parts.items():
+        for split in SPLITS:
+            files = [part / f"{split}.h5" for part in folders]
+            _concatenate([file for file in files if file.exists()], folder / sample / f"{split}.h5", spec)
+    if settings.reweighting is not None and has_training:
+        write_reweighting(folder, spec.truths, settings.reweighting)
+
+
+_NO_TRUTHS = Truths((), {})
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be done, after a look at all shards.
+
+    Attributes:
+        samples: What is known of each sample.
+        counts: Events by sample and split.
+        scalers: All chains.
+        spec: The specification.
+        level: What uses both.
+        passes: Passes over the training events that the fit takes.
+    """
+
+    samples: Sequence[SampleInfo]
+    counts: Counts
+    scalers: Scalers
+    spec: InputSpec
+    level: Level
+    passes: int
+
+    @classmethod
+    def of(
+        cls, shards: Shards, samples: Sequence[SampleInfo], settings: PreprocessSettings, fitted: Path | None
+    ) -> _Plan:
+        truths = _NO_TRUTHS
+        if settings.level == "row":
+            truths = read_truths(shards)
+            check_columns(shards, settings)
+            check_reference(settings.reweighting, truths.names)
+            if fitted is not None:
+                samples = [sample.model_copy(update={"split": "test"}) for sample in samples]
+        counts = count_events(shards, samples, settings)
+        if fitted is None:
+            check_training(counts, samples)
+            scalers, spec = build_scalers(settings), build_spec(settings, samples, truths=truths.names)
+        else:
+            scalers, spec = reuse_fit(fitted, settings, samples, truths=truths.names)
+        level = _level(settings, scalers, spec, truths)
+        passes = 0 if fitted else max((chain.num_passes for chain in level.chains), default=0)
+        return cls(samples, counts, scalers, spec, level, passes)
+
+    @property
+    def events_to_fit(self) -> int:
+        """How many events the fit reads."""
+        return self.passes * fit_events(self.samples, self.counts)
+
+    def fit(self, source: Source, folder: Path) -> None:
+        for _ in range(self.passes):
+            self.level.fit_pass(source, training_samples(self.samples, self.counts))
+        self.scalers.write(folder)
+        write_spec(folder, self.spec)
+
+
+def _level(settings: PreprocessSettings, scalers: Scalers, spec: InputSpec, truths: Truths) -> Level:
+    if settings.level == "row":
+        return RowLevel.of(settings, scalers, spec, truths)
+    return ObjectLevel.of(settings, scalers, spec)
+
+
+def _concatenate(files: Sequence[Path], path: Path, spec: InputSpec) -> None:
+    """Writes the events of all files to one, unless there are none."""
+    num_events = sum(len(ModelInputs.open(file)) for file in files)
+    if not num_events:
+        return
+    with ModelInputsWriter(path, num_events=num_events, spec=spec) as writer:
+        for file in files:
+            inputs = ModelInputs.open(file)
+            for rows in blocks_of(inputs):
+                writer.append({name: array[rows] for name, array in inputs.arrays().items()})

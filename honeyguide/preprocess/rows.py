@@ -1,4 +1,4 @@
-"""Rows of event-store shards to model inputs: own features, padded sets of objects, truth, spectra for reweighting."""
+"""Rows of event-store shards to model inputs: own features, padded sets of objects, truth, targets, observers."""
 
 from __future__ import annotations
 
@@ -12,75 +12,56 @@ from numpy.typing import NDArray
 
 from honeyguide.data.events import EventBlock
 from honeyguide.data.input_spec import InputSpec
-from honeyguide.data.model_inputs import ModelInputsWriter, write_spec
+from honeyguide.data.model_inputs import ModelInputsWriter
 from honeyguide.data.sample import SampleInfo
 from honeyguide.data.splits import SPLITS, TRAIN, hash_ids
 from honeyguide.errors import DataError
-from honeyguide.preprocess.blocks import (
-    FIT_SALT,
-    Counter,
-    Part,
-    Progress,
-    Source,
-    events_to_do,
-    sample_columns,
-    split_files,
-    training_samples,
-)
-from honeyguide.preprocess.census import check_training, count_events, event_splits, split_ids
+from honeyguide.preprocess.blocks import FIT_SALT, Part, Source, sample_columns
+from honeyguide.preprocess.census import event_splits, split_ids
 from honeyguide.preprocess.chain import Chain, Scalers, check_finite, scale_columns
 from honeyguide.preprocess.row_sets import set_columns, set_objects
-from honeyguide.preprocess.row_store import check_columns, check_reference, read_truths
+from honeyguide.preprocess.row_store import Truths
 from honeyguide.preprocess.settings import PreprocessSettings
-from honeyguide.preprocess.spec import build_scalers, build_spec, reuse_fit
-from honeyguide.preprocess.spectra import write_reweighting
 
 Columns = dict[str, NDArray[np.generic]]
 Indices = NDArray[np.int64]
 
 
-def preprocess_rows(
-    shards: Mapping[str, Sequence[Path]],
-    folder: Path,
-    *,
-    samples: Sequence[SampleInfo],
-    settings: PreprocessSettings,
-    progress: Progress | None = None,
-    fitted: Path | None = None,
-) -> None:
-    """Writes model inputs of rows into ``folder``; see :func:`honeyguide.preprocess.pipeline.preprocess`.
+@dataclass(frozen=True)
+class RowLevel:
+    """Level ``row``: own features, sets of objects, truth, targets, observers; see :class:`Level`.
 
-    Scalers are fitted on the training rows alone, on objects that are there and are kept. Rows of one group are in one
-    split. With ``fitted`` all rows are for the test.
-
-    Raises:
-        ConfigError: A column is not in the dataset, or the reweighting's reference is no truth.
-        DataError: There are no rows, none trains, a row has no truth, or a value is not finite.
-        StoreError: A shard is missing or damaged.
+    Scalers are fitted on objects that are there and are kept. Rows of one group are in one split.
     """
-    truths = read_truths(shards)
-    check_columns(shards, settings)
-    check_reference(settings.reweighting, truths.names)
-    if fitted is not None:
-        samples = [sample.model_copy(update={"split": "test"}) for sample in samples]
-    counts = count_events(shards, samples, settings)
-    if fitted is None:
-        check_training(counts, samples)
-        scalers, spec = build_scalers(settings), build_spec(settings, samples, truths=truths.names)
-    else:
-        scalers, spec = reuse_fit(fitted, settings, samples, truths=truths.names)
-    parts = _Parts.of(settings, scalers)
-    passes = 0 if fitted else max((chain.num_passes for chain in parts.chains), default=0)
-    source = Source(shards, settings, Counter(progress, events_to_do(samples, counts, passes=passes)))
-    for _ in range(passes):
-        _fit_pass(source, training_samples(samples, counts), parts)
-    scalers.write(folder)
-    write_spec(folder, spec)
-    for sample in samples:
-        files = split_files(folder, sample, counts)
-        _write_sample(source, sample, files, parts=parts, target=_Target(spec, truths.codes(spec.truths)))
-    if settings.reweighting is not None and fitted is None:
-        write_reweighting(folder, spec.truths, settings.reweighting)
+
+    parts: _Parts
+    target: _Target
+
+    @classmethod
+    def of(cls, settings: PreprocessSettings, scalers: Scalers, spec: InputSpec, truths: Truths) -> RowLevel:
+        """Returns the level with the chains of ``scalers``."""
+        return cls(_Parts.of(settings, scalers), _Target(spec, truths.codes(spec.truths)))
+
+    @property
+    def chains(self) -> list[Chain]:
+        """The chains of everything."""
+        return self.parts.chains
+
+    def fit_pass(self, source: Source, samples: Sequence[SampleInfo]) -> None:
+        """Fits the next stage of every chain on the training rows.
+
+        Raises:
+            DataError: A value is not finite.
+        """
+        _fit_pass(source, samples, self.parts)
+
+    def write(self, source: Source, sample: SampleInfo, files: Mapping[int, tuple[Path, int]]) -> None:
+        """Scales and writes the rows of a sample; ``files`` has path and number of rows of each split.
+
+        Raises:
+            DataError: A row has no truth, or a value is not finite.
+        """
+        _write_sample(source, sample, files, parts=self.parts, target=self.target)
 
 
 @dataclass(frozen=True)

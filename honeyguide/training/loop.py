@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from honeyguide.training.progress import TrainingProgress
 from honeyguide.training.ranks import Ranks
 from honeyguide.training.settings import TrainingSettings
 from honeyguide.training.step import Stepper
-from honeyguide.training.stopping import StoppedError, StopRequest
+from honeyguide.training.stopping import AbandonedError, StoppedError, StopRequest
 from honeyguide.training.term_means import TermMeans
 from honeyguide.training.weights import save_weights
 
@@ -36,11 +36,13 @@ class Surroundings:
         progress: Is told of batches and epochs.
         checkpoints: Keeps the state.
         stop: Says when to stop.
+        gives_up: Is given the record of each epoch, and says whether the training is worth no further one.
     """
 
     progress: TrainingProgress
     checkpoints: Checkpoints
     stop: StopRequest
+    gives_up: Callable[[Mapping[str, Any]], bool] | None = None
 
     def stopping(self, ranks: Ranks) -> bool:
         """Returns whether any process was asked to stop; all must ask at the same time."""
@@ -117,7 +119,8 @@ class TrainingLoop:
 
         Raises:
             StoppedError: It was asked to stop; the checkpoint has all that was done.
-            ModelError: A term is NaN or infinite.
+            AbandonedError: It was given up after an epoch.
+        ModelError: A term is NaN or infinite.
         """
         state = self._ranks.from_first(self._around.checkpoints.read)
         if state is not None:
@@ -187,7 +190,10 @@ class TrainingLoop:
         self._around.progress.epoch(record)
         self._at = Position(epoch=at.epoch + 1, learning_rate=self._stepper.learning_rate)
         self._means = self._new_means("gradient_norm")
-        (due,) = self._ranks.any(self._around.checkpoints.due(epoch=at.epoch))
+        given_up = self._around.gives_up is not None and self._around.gives_up(record)
+        given_up, due = self._ranks.any(given_up, self._around.checkpoints.due(epoch=at.epoch))
+        if given_up and not self._finished:
+            raise AbandonedError("the training was given up", where=f"after epoch {at.epoch + 1}")
         if due and not self._finished:
             self._checkpoint()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,11 +64,14 @@ class Session:
             last bit. With it, SIGTERM ends a training after its present step, and not without a checkpoint.
         member: Which of the ``settings.processes`` that train together this one is; all of them call :func:`train` with
             the same arguments otherwise, and the first one writes the files.
+        gives_up: Is given each epoch's entry of ``metrics.json`` in the first process, and says whether to end the
+            training there, without files.
     """
 
     progress: TrainingProgress | None = None
     checkpoint: Path | None = None
     member: Member = field(default_factory=Member)
+    gives_up: Callable[[Mapping[str, Any]], bool] | None = None
 
 
 def train(
@@ -108,6 +111,7 @@ def train(
         ModelError: A term is NaN or infinite, or not the one that the config names; the weights to begin with are those
             of another model.
         StoppedError: The process got SIGTERM; the checkpoint has all that was done.
+        AbandonedError: It was given up.
         StoreError: The checkpoint is of another training, or can't be written.
     """
     session = session or Session()
@@ -136,7 +140,7 @@ def train(
         owner = {"seed": seed, "fold": fold, "num_events": [stream.num_events for stream in streams]}
         checkpoints = _checkpoints(session.checkpoint if ranks.is_first else None, model, settings, owner)
         with StopRequest(listen=session.checkpoint is not None) as stop:
-            around = Surroundings(told, checkpoints, stop)
+            around = Surroundings(told, checkpoints, stop, session.gives_up)
             result = _fit(model, streams, folder, settings=settings, surroundings=around, ranks=ranks)
         if ranks.is_first and model.is_detector:
             write_latent_gaussians(model, _open_sources(inputs)["train"], folder, batch_size=settings.batch_size)

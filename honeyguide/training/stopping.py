@@ -14,6 +14,10 @@ class StoppedError(HoneyguideError):
     """A training was stopped from outside; it can be continued."""
 
 
+class AbandonedError(HoneyguideError):
+    """A training was given up by whoever watches its epochs."""
+
+
 class StopRequest:
     """Notes SIGTERM in place of dying by it; a context manager.
 

@@ -6,6 +6,7 @@ import importlib
 import inspect
 
 import law
+import luigi
 import pytest
 
 from honeyguide.errors import ConfigError
@@ -42,8 +43,18 @@ def check(words: tuple[str, ...]) -> law.Task:
         if key in OF_LUIGI:
             del rest[: OF_LUIGI[key]]
             continue
+        owner, _, of_owner = option.removeprefix("--").partition("-")
+        if owner in known:  # of a task upstream
+            upstream = dict(known[owner].get_params())
+            upstream[of_owner.replace("-", "_")].parse(rest.pop(0))
+            continue
         assert key in parameters, f"{name} has no parameter {option}"
-        value = parameters[key].parse(rest.pop(0))
+        if isinstance(parameters[key], luigi.BoolParameter) and (not rest or rest[0].startswith("--")):
+            continue
+        values = [rest.pop(0)]
+        while rest and not rest[0].startswith("--") and key == "scan":  # takes several words
+            values.append(rest.pop(0))
+        value = parameters[key].parse(" ".join(values))
         if key not in known[name].interactive_params:
             given[key] = value
     task = known[name](**given)

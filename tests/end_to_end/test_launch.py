@@ -19,7 +19,8 @@ import pytest
 from honeyguide.errors import ConfigError
 from honeyguide.training.checkpoint import FILE
 from honeyguide.training.settings import TrainingSettings
-from tasks.launch import Nodes, launch
+from tasks.launch import launch
+from tasks.nodes import Nodes
 from tasks.training_job import TrainingJob
 from tests.planted import write_inputs
 
@@ -28,7 +29,8 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 RUN = """
 import sys
 from pathlib import Path
-from tasks.launch import Nodes, run_job
+from tasks.launch import run_job
+from tasks.nodes import Nodes
 from tasks.training_job import TrainingJob
 try:
     run_job(TrainingJob.model_validate_json(Path(sys.argv[1]).read_text()), Nodes(int(sys.argv[2]), 0, sys.argv[3]))

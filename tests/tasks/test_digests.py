@@ -249,48 +249,63 @@ def test_every_config_field_changes_the_path_of_what_depends_on_it_and_of_nothin
         assert moved == DEPENDS[section]
 
 
-@pytest.mark.parametrize(
-    ("parameter", "value", "expected"),
-    [
-        ("dataset_version", "v2", set(TASKS) - FROM_TRAINING - {"PreprocessTestTask"}),
-        ("test_dataset_version", "v2", APPLIED),
-        ("training_version", "v2", FROM_TRAINING),
-        ("epochs", 99, FROM_TRAINING),
-        ("batch_size", 99, FROM_TRAINING),
-        ("label", "mine", {"ROCCurveTask"}),
-        ("Nbins", 20, HISTOGRAMS),
-        ("weight_histo", False, HISTOGRAMS),
-        ("ylog", False, HISTOGRAMS),
-        ("overlay", "other: training.epochs=3", {"ROCCurveTask"}),
-        ("loss_weighting", True, FROM_TRAINING),
-        ("n_threads", 2, set()),
-        ("debug", True, FROM_DATASET),
-        ("filelist", "files.txt", set()),
-        ("chunk_size", 7, set()),
-        ("coffea_worker", 2, set()),
-        ("executor", "iterative", set()),
-        ("nodes", 2, set()),
-        ("rendezvous", "node0:29500", set()),
-        ("workflow", "local", set()),
-    ],
-)
+PARAMETERS = [
+    ("dataset_version", "v2", set(TASKS) - FROM_TRAINING - {"PreprocessTestTask"}),
+    ("test_dataset_version", "v2", APPLIED),
+    ("training_version", "v2", FROM_TRAINING),
+    ("epochs", 99, FROM_TRAINING),
+    ("batch_size", 99, FROM_TRAINING),
+    ("label", "mine", {"ROCCurveTask"}),
+    ("Nbins", 20, HISTOGRAMS),
+    ("weight_histo", False, HISTOGRAMS),
+    ("ylog", False, HISTOGRAMS),
+    ("overlay", "other: training.epochs=3", {"ROCCurveTask"}),
+    ("loss_weighting", True, FROM_TRAINING),
+    ("n_threads", 2, set()),
+    ("debug", True, FROM_DATASET),
+    ("filelist", "files.txt", set()),
+    ("chunk_size", 7, set()),
+    ("coffea_worker", 2, set()),
+    ("executor", "iterative", set()),
+    ("nodes", 2, set()),
+    ("rendezvous", "node0:29500", set()),
+    ("workflow", "local", set()),
+    ("notify_mail", True, set()),
+    ("notify_mattermost", True, set()),
+    ("notify_slack", True, set()),
+    ("notify_telegram", True, set()),
+    # of jobs
+    ("cpus", 2, set()),
+    ("memory", 5000, set()),
+    ("gpus", 1, set()),
+    ("gpu_type", "A100", set()),
+    ("queue", "long", set()),
+    ("requirements", "A100", set()),
+    ("container", "image.sif", set()),
+    ("job_options", "account=me", set()),
+    ("ship", "repository", set()),
+    ("transfer_logs", False, set()),
+    ("impossible_after", 3.0, set()),
+]
+
+
+@pytest.mark.parametrize(("parameter", "value", "expected"), PARAMETERS)
 def test_every_parameter_changes_the_paths_that_it_should(parameter: str, value: Any, expected: set[str]) -> None:
     having = {name for name, task in TASKS.items() if parameter in dict(task.get_params())}
     assert {name for name in having if plain_paths(name) != paths(name, **{parameter: value})} == expected & having
 
 
 def test_every_parameter_is_covered_above() -> None:
-    covered = {"config", "set", "dataset_version", "training_version", "epochs", "batch_size", "label", "overlay"}
-    covered |= {"filelist", "debug", "chunk_size", "coffea_worker", "executor", "dask_scheduler", "loss_weighting"}
-    covered |= {"test_dataset_version", "test_filelist", "n_threads", "model_name", "nodes", "rendezvous", "workflow"}
-    covered |= {"Nbins", "weight_histo", "ylog"}
+    covered = {"config", "set", "print_usage", "dask_scheduler", "test_filelist", "model_name"} | {
+        item[0] for item in PARAMETERS
+    }
     own = {
         name
         for task in TASKS.values()
         for base in task.__mro__
         if base.__module__.startswith("tasks.")
         for name, value in vars(base).items()
-        if name in dict(task.get_params())
+        if name in dict(task.get_params()) and name not in task.interactive_params
     }
     assert own - covered == set()
 
