@@ -12,6 +12,10 @@ quickstart:
 test *arguments:
     source setup.sh && pytest -n 2 {{arguments}}
 
+# jobs on a Slurm and an HTCondor that are started for it
+cluster *arguments:
+    source setup.sh && pytest tests/cluster -n 6 --dist load --maxschedchunk 1 {{arguments}}
+
 # lint, types, imports
 lint:
     source setup.sh && ruff check . && ruff format --check . && mypy && lint-imports --no-logo

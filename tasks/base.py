@@ -275,15 +275,11 @@ class _Progress:
 @functools.lru_cache(maxsize=1)
 def git_state() -> dict[str, Any]:
     """Returns the commit of the checkout and whether it has changes; ``{"commit": None}`` outside of a checkout."""
+    # the checkout may be a colleague's, whose index is not to be written
+    git = ["git", "--no-optional-locks", "-c", f"safe.directory={ROOT}"]
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "--no-optional-locks", "status", "--porcelain"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        commit = subprocess.run([*git, "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        status = subprocess.run([*git, "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         shipped = ROOT / "commit.json"  # beside a checkout that a job was given
         return json.loads(shipped.read_text()) if shipped.is_file() else {"commit": None}

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import law
 
 import models
+from tasks.gpus import without_gpu
 from tasks.preprocessing import TestDatasetParameters
 from tasks.remote import RemoteWorkflow
 from tasks.training import TrainingParameters, TrainingTask
@@ -54,16 +55,20 @@ class InferenceTask(TestDatasetParameters, TrainingParameters, RemoteWorkflow):
         return {**super().identity(), "training": training, "sample": self.branch_data[1], **test}
 
     def run(self) -> None:
-        """Scores the branch's sample."""
+        """Scores the branch's sample, on the CPU where there is no GPU."""
         from honeyguide.inference.run import infer
 
         settings, inputs = self.experiment.settings, self.input()
+        how, missing = settings.inference, without_gpu(settings.inference.device)
+        if missing:
+            self.publish_message(missing)
+            how = how.model_copy(update={"device": "cpu"})
         with self.write_output() as folder:
             infer(
                 inputs["training"].folder,
                 inputs["inputs"].folder / self.branch_data[1] / "test.h5",
                 folder,
                 build_model=functools.partial(models.build, settings.model),
-                settings=settings.inference,
+                settings=how,
                 progress=self.progress(f"{self.branch_name()}: events"),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 import models
 from honeyguide.scans.study import TrialReference
 from honeyguide.training.settings import TrainingSettings
+from tasks.gpus import without_gpu
 
 if TYPE_CHECKING:
     from honeyguide.training.ranks import Member
@@ -49,6 +51,9 @@ class TrainingJob(BaseModel):
         from honeyguide.training.progress import TerminalProgress
         from honeyguide.training.run import Session, train
 
+        missing = without_gpu(self.training.device)
+        if missing and member.rank == 0 and self.training.device == "auto":  # where it is "cuda", that is an error
+            warnings.warn(missing, stacklevel=2)
         train(
             self.inputs if self.fold is None else Fold(self.inputs, *self.fold),
             self.folder,

@@ -49,7 +49,7 @@ END
         nodes+="NodeName=n$node NodeHostname=$HOST NodeAddr=127.0.0.1 Port=$((PORT + 2 + node)) CPUs=8 RealMemory=16000"$'\n'
     done
     # with munge, AccountingStoragePass is its socket; nodes have more CPUs than the machine (config_overrides); no control
-    # groups; decisions at once
+    # groups; decisions at once, also on jobs that go back into the queue (cred_expire)
     cat > "$S/slurm.conf" << END
 ClusterName=test
 SlurmctldHost=$HOST(127.0.0.1)
@@ -57,7 +57,7 @@ SlurmctldPort=$PORT
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$S/munge/socket
+AuthInfo=socket=$S/munge/socket,cred_expire=6
 CredType=cred/munge
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 StateSaveLocation=$S/ctld

@@ -76,7 +76,7 @@ def test_workers_that_can_not_come_are_reported(dask: BatchLaw) -> None:
     assert outcome.returncode == 40
     said = {
         "slurm": "Memory specification can not be satisfied",
-        "htcondor": "no machine can run this job: RequestMemory",
+        "htcondor": "no machine can run this job: TARGET.Memory",
     }
     assert said[dask.batch.name] in outcome.text, outcome.text
 

@@ -32,7 +32,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Law:
     """A store with the small dataset simulated."""
     law = Law(tmp_path_factory.mktemp("generated"))
     config = law.write_config("small", GENERATED)
-    outcome = law("tasks.generate.GenerateEventsTask", "--config", config, "--workers", "2")
+    outcome = law("tasks.generate.GenerateEventsTask", "--config", config, "--workers", "2", fresh=True)
     assert outcome.returncode == 0, outcome.text
     assert outcome.ran == {"GenerateEventsTask": 5}
     return law

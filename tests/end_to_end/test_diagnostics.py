@@ -40,7 +40,7 @@ def page_of(law: Law, experiment: str) -> Path:
 
 def test_page_of_a_plain_autoencoder(law: Law) -> None:
     arguments = (TASK, "--config", str(law.folder / "small.yaml"), "--epochs", "5", *FEW)
-    outcome = law(*arguments)
+    outcome = law(*arguments, fresh=True)
     assert outcome.returncode == 0, outcome.text
     assert {"TrainingTask", "InferenceTask", "DiagnosticsTask"} <= set(outcome.ran)
     folder = page_of(law, "small")

@@ -38,7 +38,7 @@ def snapshot(store: Path) -> dict[str, tuple[int, int]]:
 @pytest.fixture(scope="session")
 def chain(generated: Law) -> Law:
     """The store after ROCCurveTask."""
-    outcome = generated(ROC, "--config", str(generated.folder / "small.yaml"))
+    outcome = generated(ROC, "--config", str(generated.folder / "small.yaml"), fresh=True)
     assert outcome.returncode == 0, outcome.text
     assert set(outcome.ran) == FULL_CHAIN
     return generated
@@ -174,7 +174,8 @@ def test_outputs_are_fetched_whole(chain: Law, tmp_path: Path) -> None:
 
 def test_removed_output_leaves_nothing(as_files: Law) -> None:
     config = ("--config", str(as_files.folder / "files.yaml"))
-    assert as_files("tasks.histograms.HistogramPlotterTask", *config).ran["HistogramPlotterTask"] == 1
+    outcome = as_files("tasks.histograms.HistogramPlotterTask", *config, fresh=True)
+    assert outcome.ran["HistogramPlotterTask"] == 1, outcome.text
     outcome = as_files("tasks.histograms.HistogramPlotterTask", *config, "--remove-output=-1,a")
     assert outcome.returncode == 0, outcome.text
     assert [file for file in as_files.store.rglob("*") if file.is_file()] == []

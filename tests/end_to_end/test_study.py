@@ -22,7 +22,7 @@ enrichment:
 def test_one_command_trains_every_variant_and_compares_them(generated: Law) -> None:
     (generated.folder / "study.yaml").write_text(STUDY.replace("small", str(generated.folder / "small.yaml")))
     command = ("workflows.enrichment.EnrichmentStudyTask", "--config", str(generated.folder / "study.yaml"))
-    outcome = generated(*command)
+    outcome = generated(*command, fresh=True)
     assert outcome.returncode == 0, outcome.text
     (folder,) = (generated.store / "EnrichmentStudyTask").glob("*/*/*")
     with (folder / "enrichment.csv").open(newline="") as file:

@@ -66,8 +66,8 @@ def output(law: Law, task: str) -> Path:
     return folder
 
 
-def succeeded(law: Law, *arguments: str) -> dict[str, int]:
-    outcome = law(*arguments)
+def succeeded(law: Law, *arguments: str, fresh: bool = False) -> dict[str, int]:
+    outcome = law(*arguments, fresh=fresh)
     assert outcome.returncode == 0, outcome.text
     return outcome.ran
 
@@ -86,7 +86,7 @@ def test_tutorial_of_b_hive_runs_as_it_stands(tutorial: Law) -> None:
     assert {path.suffix for path in output(tutorial, "ROCCurveTask").iterdir()} >= {".png", ".pdf", ".json", ".h5"}
     ran = succeeded(tutorial, "tasks.working_point.WorkingPointTask", *TRAINED, *test, *MODEL, *SMALL)
     assert ran == {"WorkingPointTask": 1}
-    ran = succeeded(tutorial, "tasks.export.ExportTask", *TRAINED, *MODEL, *SMALL)
+    ran = succeeded(tutorial, "tasks.export.ExportTask", *TRAINED, *MODEL, *SMALL, fresh=True)
     assert ran == {"ExportTask": 2}
     assert json.loads((output(tutorial, "ExportTask") / "parity.json").read_text())["largest"] < 1e-5
     again = tutorial("tasks.roc.ROCCurveTask", *TRAINED, *test, *MODEL, *SMALL, "--print-status", "-1")
@@ -154,7 +154,7 @@ def test_version_without_a_filelist_and_file_without_a_process_are_errors(tutori
 
 def test_tagger_learns_from_simulated_jets(jets: Law) -> None:
     run = ("--version", "v1", "--config", "jets.yaml", "--epochs", "6")
-    succeeded(jets, "workflows.taggers.DeepJetRun", *run, *SMALL)
+    succeeded(jets, "workflows.taggers.DeepJetRun", *run, *SMALL, fresh=True)
     heavy, discriminator = discriminator_of(jets)
     (curve,) = json.loads((output(jets, "ROCCurveTask") / "roc.json").read_text())["curves"]
     assert curve["num_signal"] == heavy.sum()

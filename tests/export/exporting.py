@@ -34,7 +34,7 @@ NETWORKS = {
     "particle_transformer_3": {
         "network": "particle_transformer", "hidden": [],
         "transformer": {
-            "version": 3, "num_layers": 1, "num_class_layers": 1, "embedding": [8], "num_heads": 2, "pair_layers": [4],
+            "version": 3, "num_layers": 1, "num_class_layers": 0, "embedding": [8], "num_heads": 2, "pair_layers": [4],
         },
     },
 }  # fmt: skip

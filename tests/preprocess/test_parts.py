@@ -67,7 +67,10 @@ def test_events_are_the_same_at_any_level(tmp_path, level):
     assert {"spec.json", "scalers.json", "qcd/train.h5", "svj_500/test.h5"} <= set(content(merged))
 
 
-def test_rows_are_the_same_with_their_truths_and_reweighting_and_so_are_those_for_a_test(tmp_path):
+def test_rows_are_the_same_with_their_truths_and_reweighting_and_so_are_those_for_a_test(tmp_path, monkeypatch):
+    # what the figure is drawn from is compared; drawing takes longer than all else here
+    monkeypatch.setattr("honeyguide.plotting.reweighting.reweighting_figure", lambda _: None)
+    monkeypatch.setattr("honeyguide.plotting.style.save", lambda *_: None)
     write, make = of_rows.write_shard, of_rows.make_rows
     parts = {
         "qcd": [[write(tmp_path / f"q{i}.h5", of_rows.QCD, make(300, 1 + i))] for i in range(2)],

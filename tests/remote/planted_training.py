@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import luigi
 
+from honeyguide.training.stopping import StoppedError
 from tasks.base import HoneyguideTask, store
+from tasks.go_on_later import going_on_later
+from tasks.remote import RemoteWorkflow
 from tasks.training import TrainingTask
 from tasks.training_job import TrainingJob
 
@@ -54,8 +57,14 @@ class PausingJob(TrainingJob):
         super().run(member)
 
 
+def job_id() -> str | None:
+    """Returns the id of the job that this process is in."""
+    cluster = os.environ.get("LAW_HTCONDOR_JOB_CLUSTER")
+    return f"{cluster}.{os.environ['LAW_HTCONDOR_JOB_PROCESS']}" if cluster else os.environ.get("SLURM_JOB_ID")
+
+
 class PlantedTrainingTask(TrainingTask):
-    """Appends the job and its restarts to ``<store>/executions/<seed>``, then trains."""
+    """Appends its job and process to ``<store>/executions/<seed>``, then trains."""
 
     pause = luigi.FloatParameter(default=0.0, significant=False)
 
@@ -72,6 +81,25 @@ class PlantedTrainingTask(TrainingTask):
         record = Path(store(), "executions", self.branch_name())
         record.parent.mkdir(parents=True, exist_ok=True)
         with record.open("a") as file:
-            file.write(f"{os.environ.get('SLURM_JOB_ID')}:{os.environ.get('SLURM_RESTART_COUNT', 0)}\n")
+            file.write(f"{job_id()} {os.getpid()}\n")
         job = super().job(folder)
         return PausingJob(**dict(job), pause=self.pause) if self.pause else job
+
+
+class StoppedTask(RemoteWorkflow):
+    """Is always stopped on its way."""
+
+    def create_branch_map(self) -> list[int]:
+        """Returns one branch."""
+        return [0]
+
+    def identity(self) -> dict[str, Any]:
+        """Returns nothing."""
+        return {}
+
+    def run(self) -> None:
+        """Gets as far as the first step, once more."""
+        checkpoint = self.output().checkpoint
+        checkpoint.mkdir(parents=True, exist_ok=True)
+        with going_on_later(checkpoint):
+            raise StoppedError("stopped", where=f"step {time.time()}")

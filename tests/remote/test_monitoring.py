@@ -129,6 +129,10 @@ def test_a_workflow_says_that_it_has_ended_and_one_upstream_that_it_has_failed(t
         (post,) = posts
         assert "FollowingTask(" in post["text"]
         assert "success" in post["text"]
+        usage = law(*following, "--print-usage", "-1").text
+        assert "FollowingTask: 2 done" in usage
+        assert "CountedTask: 2 done" in usage
+        assert len(posts) == 1, "nothing ran"
         failed = law(*following, "--notify-mail", "--fails", "1:always")
         assert failed.returncode != 0
         (message,) = mails

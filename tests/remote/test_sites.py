@@ -60,7 +60,8 @@ def test_every_resource_reaches_both_batch_systems():
         extra="account=me; exclusive",
     )  # fmt: skip
     assert slurm_options(resources) == [
-        ("nodes", "2"), ("ntasks-per-node", "1"), ("cpus-per-task", "3"), ("mem", "5000M"), ("gres", "gpu:a100:2"),
+        ("nodes", "2"), ("ntasks-per-node", "1"), ("cpus-per-task", "3"), ("open-mode", "append"),
+        ("mem", "5000M"), ("gres", "gpu:a100:2"),
         ("time", "01:31:00"), ("partition", "long"), ("constraint", "fast"), ("account", "me"), ("exclusive", ""),
     ]  # fmt: skip
     lines = htcondor_lines(resources, log=Path("log.txt"))
