@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from honeyguide.scans.results import Row
-    from honeyguide.scans.space import Space
+    from honeyguide.scans.space import Point, Space
     from honeyguide.scans.study import Study, StudyTrial
 
 _RESOURCES = {*RemoteWorkflow.exclude_params_req, "retries"}
@@ -374,7 +374,6 @@ class ScanTask(ScanParameters):
 
     def run(self) -> None:
         """Collects, draws, and writes the best config."""
-        from configs.scan import point_overrides, write_config
         from honeyguide.scans.results import markdown, summarise
 
         if self.method == "optuna":
@@ -388,11 +387,16 @@ class ScanTask(ScanParameters):
                 direction=self.direction,
                 method=self.method,
             )
-            best = folder / "best" / f"{self.experiment.name}.yaml"
-            best.parent.mkdir()
-            write_config(best, self.config, point_overrides(self.set, scan.best.point))
+            self.write_best(folder / "best" / f"{self.experiment.name}.yaml", scan.best.point)
         path = self.output().path
-        self.publish_message(f"{markdown(scan, most=20)}best: {path}/best/{best.name}\nfigures and numbers: {path}")
+        self.publish_message(f"{markdown(scan, most=20)}best config, figures and numbers: {path}")
+
+    def write_best(self, path: Path, point: Point) -> None:
+        """Writes a point as an experiment."""
+        from configs.scan import point_overrides, write_config
+
+        path.parent.mkdir()
+        write_config(path, self.config, point_overrides(self.set, point))
 
 
 def _flat(required: Any) -> list[HoneyguideTask]:
