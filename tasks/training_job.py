@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 from pathlib import Path
@@ -16,6 +17,7 @@ from tasks.gpus import without_gpu
 
 if TYPE_CHECKING:
     from honeyguide.training.ranks import Member
+    from honeyguide.training.run import Session
 
 
 class TrainingJob(BaseModel):
@@ -48,8 +50,7 @@ class TrainingJob(BaseModel):
     def run(self, member: Member) -> None:
         """Trains in this process, which is one of those that train together; the first one says how it goes."""
         from honeyguide.data.folds import Fold
-        from honeyguide.training.progress import TerminalProgress
-        from honeyguide.training.run import Session, train
+        from honeyguide.training.run import train
 
         missing = without_gpu(self.training.device)
         if missing and member.rank == 0 and self.training.device == "auto":  # where it is "cuda", that is an error
@@ -61,10 +62,16 @@ class TrainingJob(BaseModel):
             settings=self.training,
             seed=self.seed,
             provenance=self.provenance,
-            session=Session(
-                progress=None if member.rank else TerminalProgress(),
-                checkpoint=self.checkpoint,
-                member=member,
-                gives_up=None if member.rank or self.trial is None else self.trial.watch(),
-            ),
+            session=self.session(member),
         )
+
+    def session(self, member: Member) -> Session:
+        """Returns what no result depends on; the first process shows the progress, and tells the study."""
+        from honeyguide.training.progress import TerminalProgress
+        from honeyguide.training.run import Session
+
+        session = Session(checkpoint=self.checkpoint, member=member)
+        if member.rank:
+            return session
+        gives_up = None if self.trial is None else self.trial.watch()
+        return dataclasses.replace(session, progress=TerminalProgress(), gives_up=gives_up)
