@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import law
@@ -18,13 +18,17 @@ law.contrib.load("slurm", "htcondor")
 NEVER = (
     "AccountNotAllowed", "AssocMaxCpuPerJobLimit", "AssocMaxMemPerJob", "AssocMaxNodePerJobLimit",
     "AssocMaxWallDurationPerJobLimit", "BadConstraints", "DependencyNeverSatisfied", "InvalidAccount", "InvalidQOS",
-    "JobHeldAdmin", "JobHeldUser", "PartitionDown", "PartitionInactive", "PartitionNodeLimit", "PartitionTimeLimit",
+    "JobHeldAdmin", "JobHeldUser", "PartitionNodeLimit", "PartitionTimeLimit",
     "QOSMaxCpuPerJobLimit", "QOSMaxGRESPerJob", "QOSMaxMemoryPerJob", "QOSMaxNodePerJobLimit",
-    "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed", "ReqNodeNotAvail", "launch_failed_requeued_held",
+    "QOSMaxWallDurationPerJobLimit", "QOSNotAllowed", "launch_failed_requeued_held",
 )  # fmt: skip
 """Slurm's reasons for which a job waits until somebody does something."""
+PATIENCE = ("PartitionDown", "PartitionInactive", "ReqNodeNotAvail")
+"""Reasons that the end of a maintenance removes: a user is told, and the job waits."""
 _LIVES = ("SUSPENDED", "STOPPED", "RESIZING", "SIGNALING")
 _SECONDS = 60
+_NOT_FOUND = "job not found in query response"  # law's words
+_LOOKS = 3
 _NO_MACHINE = "No machines matched"
 _UNMET = re.compile(r"^\[\d+\]\s+0\s+(.+)$", re.MULTILINE)  # of HTCondor's analysis: conditions that no slot meets
 
@@ -36,8 +40,29 @@ class SchedulerSilentError(HoneyguideError):
 logger = law.logger.get_logger(__name__)
 
 
+class _Absent:
+    """Jobs that a scheduler does not know: it has not learnt of them yet, or it has forgotten them."""
+
+    def __init__(self) -> None:
+        self._looks: dict[Any, int] = {}
+
+    def judge(self, states: Mapping[Any, dict[str, Any]], *, pending: str, finished: str) -> None:
+        """Makes them waiting ones at first; after some looks their outputs tell what became of them, not a guess."""
+        for number, state in states.items():
+            if state["error"] != _NOT_FOUND:
+                self._looks.pop(number, None)
+                continue
+            self._looks[number] = self._looks.get(number, 0) + 1
+            state.update(status=pending if self._looks[number] < _LOOKS else finished, error=None)
+
+
 class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
     """law's, which tells a job that can't start from one that waits for its turn."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._absent = _Absent()
+        self._told: set[str] = set()
 
     @classmethod
     def map_status(cls, status: str) -> str:
@@ -48,10 +73,13 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
     def query(self, job_id: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns the states; a job that Slurm will never start has failed, for Slurm's reason, and is cancelled."""
         found = super().query(job_id, *args, **kwargs)
-        many = isinstance(job_id, (list, tuple))
-        states = found if many else {job_id: found}
-        waiting = [number for number, state in (states or {}).items() if state and state["status"] == self.PENDING]
+        states = _by_number(job_id, found)
+        self._absent.judge(states, pending=self.PENDING, finished=self.FINISHED)
+        waiting = [number for number, state in states.items() if state["status"] == self.PENDING]
         for number, reason in self._reasons(waiting).items():
+            if reason.startswith(PATIENCE) and reason not in self._told:
+                self._told.add(reason)
+                logger.warning("job %s waits: %s", number, reason)
             if reason.startswith(NEVER):
                 states[number].update(status=self.FAILED, error=f"Slurm will not start this job: {reason}")
                 self.cancel(number, silent=True)
@@ -88,13 +116,15 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._absent = _Absent()
         self._asked = 0.0
         self._impossible: dict[str, float] = {}
 
     def query(self, job_id: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns the states; a job that no machine can run has failed after a while, for HTCondor's reason."""
         found = super().query(job_id, *args, **kwargs)
-        states = {k: v for k, v in (found if isinstance(job_id, (list, tuple)) else {job_id: found}).items() if v}
+        states = _by_number(job_id, found)
+        self._absent.judge(states, pending=self.PENDING, finished=self.FINISHED)
         self._judge([number for number, state in states.items() if state["status"] == self.PENDING], states)
         failed = [number for number, state in states.items() if state["status"] == self.FAILED]
         if failed:
@@ -131,6 +161,12 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
             for mark, cluster, process in map(str.split, filter(None, lines))
         }
         return {name: found[name] for name in names if name in found}
+
+
+def _by_number(job_id: Any, found: Any) -> dict[Any, dict[str, Any]]:
+    """Returns the states that law has asked for, of one job or of several, by the jobs' ids."""
+    states = found if isinstance(job_id, (list, tuple)) else {job_id: found}
+    return {number: state for number, state in (states or {}).items() if state}
 
 
 def unmet(job_id: str) -> str:

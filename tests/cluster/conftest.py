@@ -77,12 +77,9 @@ def _free_ports(count: int) -> int:
 
 
 def _reason(name: str) -> str:
-    """Returns why a scheduler can't be had."""
-    path = Path(os.environ[WHERE], name, "unavailable")
-    if not path.exists():
-        return ""
-    log = path.parent.with_suffix(".log")
-    return path.read_text() + (log.read_text() if log.exists() else "")
+    """Returns what the script of a scheduler has said, where that can't be had."""
+    folder = Path(os.environ[WHERE], name)
+    return folder.with_suffix(".log").read_text() if (folder / "unavailable").exists() else ""
 
 
 @pytest.fixture(scope="session", params=list(KINDS))

@@ -170,7 +170,10 @@ stop() {
         echo "$child" > "$S/run/child.pid"
         end child
     done
-    [ "$(id -u)" != 0 ] || [ -z "${user:-}" ] || userdel "$user" 2> /dev/null || true
+    if [ "$(id -u)" = 0 ] && [ -n "${user:-}" ]; then
+        ps -o pid= -u "$user" | xargs -r kill -9 # what a test has left behind
+        userdel "$user"
+    fi
 }
 
 trap finish EXIT

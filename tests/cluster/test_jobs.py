@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 
+import pytest
+
 from tests.cluster.batch import BatchLaw, wait_for
 
 NUMBERS_OF_200 = list(range(200))
@@ -154,3 +156,18 @@ def test_a_scheduler_that_is_killed_and_started_again_loses_nothing(own_law: Bat
     assert outcome.returncode == 0, outcome.text
     assert law.executions == {0: 1, 1: 1}
     assert law.numbers == [0, 1]
+
+
+@pytest.mark.parametrize("scheduler", ["slurm"], indirect=True)
+def test_without_accounting_finished_jobs_are_found_in_the_queue(law: BatchLaw) -> None:
+    law.environment |= {"LAW__job__slurm_cmd_squeue": "squeue --states=all", "LAW__job__slurm_cmd_sacct": "true"}
+    many = ("--branches-wanted", "3", "--fails", "1:once", "--submission-threads", "1")
+    law.slow_submission(2.0)
+    running = law.start_counted(*many)
+    wait_for(lambda: 0 in law.executions)
+    running.gets(signal.SIGKILL)
+    del law.environment["LAW__job__slurm_cmd_sbatch"]
+    outcome = law.counted(*many)
+    assert outcome.returncode == 0, outcome.text
+    assert law.executions == {0: 1, 1: 2, 2: 1}
+    assert law.numbers == [0, 1, 2]

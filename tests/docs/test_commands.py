@@ -12,7 +12,7 @@ import pytest
 from honeyguide.errors import ConfigError
 from tests.docs.pages import PAGES, ROOT, law_runs, task_names
 
-OF_LUIGI = {"workers": 1, "help": 0}
+OF_LUIGI = {"workers": 1, "help": 0, "local_scheduler": 1, "scheduler_port": 1}
 COMMANDS = [
     pytest.param(words, id=f"{page.name}-{n}") for page in PAGES for n, words in enumerate(law_runs(page.read_text()))
 ]

@@ -24,6 +24,7 @@ from honeyguide.errors import ConfigError
 from honeyguide.losses.regularisation import earth_movers_distance
 from honeyguide.nn.model import Model, weighted_sum
 from tests.planted import make_spec
+from tests.unchecked import unchecked_shapes
 
 ROOT = Path(__file__).resolve().parents[2]
 SPEC = make_spec("jet", shape=(4,), num_features=3, num_event_features=1)
@@ -63,14 +64,16 @@ def make_model(*names: str, weight: float = 1.0, **values: object) -> Model:
     return models.build(models.parse(config), SPEC)
 
 
-def trained(*names: str, weight: float, steps: int = 250, **values: object) -> Model:
-    model, batch = make_model(*names, weight=weight, **values), make_batch(512)
-    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
-    for step in range(steps):
-        part = batch.rows((step % 4) * 128, (step % 4) * 128 + 128)
-        optimizer.zero_grad()
-        weighted_sum(model.loss(part), model.config.terms).backward()
-        optimizer.step()
+def trained(*names: str, weight: float, steps: int = 160, **values: object) -> Model:
+    model, batch = make_model(*names, weight=weight, **values), make_batch(256)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+    model.loss(batch)
+    with unchecked_shapes():
+        for step in range(steps):
+            part = batch.rows((step % 4) * 64, (step % 4) * 64 + 64)
+            optimizer.zero_grad()
+            weighted_sum(model.loss(part), model.config.terms).backward()
+            optimizer.step()
     return model.eval()
 
 

@@ -15,6 +15,7 @@ from law.job.base import BaseJobFileFactory
 
 from configs.load import load_experiment
 from honeyguide.errors import ConfigError
+from honeyguide.training.device import resolve_device
 from honeyguide.training.ranks import Member
 from honeyguide.training.stopping import StoppedError
 from tasks.go_on_later import going_on_later
@@ -208,3 +209,11 @@ def test_a_gpu_that_was_asked_for_in_vain_is_said(monkeypatch):
     assert without_gpu("cpu") is None
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     assert without_gpu("auto") is None
+
+
+def test_every_process_of_a_node_takes_its_own_gpu(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.empty", lambda *_, device: device)
+    found = [str(resolve_device(name, local_rank=rank)) for name in ("auto", "cuda") for rank in range(3)]
+    assert found == ["cuda", "cuda:1", "cuda:2"] * 2
+    assert str(resolve_device("cpu", local_rank=2)) == "cpu"
