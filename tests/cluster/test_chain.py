@@ -36,7 +36,7 @@ OF_A_RUN = {"started", "host", "git", "usage", "seconds", "events_per_second", "
 
 def write_config(folder: Path) -> str:
     (folder / "small_data.yaml").write_text(DATASET)
-    text = EXPERIMENT.replace("DATASET", "small_data").replace("epochs: 25", "epochs: 2")
+    text = EXPERIMENT.replace("DATASET", "small_data").replace("epochs: 25", "epochs: 2, device: cpu")
     (folder / "small.yaml").write_text(text)
     return str(folder / "small.yaml")
 
