@@ -15,10 +15,9 @@ finish() {
     set +e
     stop
     echo "$status" > "$S/ended"
+    # whoever wanted the scheduler was killed, and removes nothing any more
+    [ -d "/proc/$PPID" ] || rm -rf "$(dirname "$S")"
 }
-
-# Runs a command of apt, one at a time.
-locked() { flock /tmp/honeyguide-cluster-apt.lock "$@"; }
 
 # Tells whether the process of $S/run/NAME.pid lives. Where nobody reaps them, those that have ended stay as zombies.
 lives() {

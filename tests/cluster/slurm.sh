@@ -21,8 +21,8 @@ install() {
         chmod +x /usr/sbin/policy-rc.d
         policy=1
     fi
-    locked apt-get update -qq &&
-        DEBIAN_FRONTEND=noninteractive locked apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o DPkg::Lock::Timeout=300 \
+        --no-install-recommends "${missing[@]}" > /dev/null
 }
 
 write_configuration() {
