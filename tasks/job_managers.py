@@ -28,7 +28,8 @@ PATIENCE = ("PartitionDown", "PartitionInactive", "ReqNodeNotAvail")
 _LIVES = ("SUSPENDED", "STOPPED", "RESIZING", "SIGNALING")
 _SECONDS = 60
 _NOT_FOUND = "job not found in query response"  # law's words
-_LOOKS = 3
+LOOKS = 3
+"""So many times a job that the scheduler does not know is looked for."""
 _NO_MACHINE = "No machines matched"
 _UNMET = re.compile(r"^\[\d+\]\s+0\s+(.+)$", re.MULTILINE)  # of HTCondor's analysis: conditions that no slot meets
 
@@ -53,7 +54,7 @@ class _Absent:
                 self._looks.pop(number, None)
                 continue
             self._looks[number] = self._looks.get(number, 0) + 1
-            state.update(status=pending if self._looks[number] < _LOOKS else finished, error=None)
+            state.update(status=pending if self._looks[number] < LOOKS else finished, error=None)
 
 
 class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]

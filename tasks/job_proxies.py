@@ -22,7 +22,7 @@ from law.workflow.remote import BaseRemoteWorkflowProxy
 
 from honeyguide.errors import HoneyguideError
 from honeyguide.io.atomic import atomic_file
-from tasks.job_managers import HTCondorManager, SlurmManager
+from tasks.job_managers import LOOKS, HTCondorManager, SlurmManager
 
 _LOG_LINES = 20
 _SECONDS_BETWEEN = 2.0
@@ -99,21 +99,29 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
             JobsFailedError: Some are not, or the scheduler does not say.
         """
         self._adopt()
+        for look in range(LOOKS):  # as many as a job that the scheduler does not know takes to be over
+            if look:
+                time.sleep(1)
+            if not (left := self._not_over()):
+                break
+        if left:
+            raise JobsFailedError(
+                f"{len(left)} job(s) of {self.task.task_family} are not over: {', '.join(map(str, left[:10]))}",
+                where=self.task.control_folder,
+                hint="wait for them, or --cancel-jobs first",
+            )
+        for path in (*self.task.control_folder.glob("job_*.txt"), Path(self.get_cached_output()["jobs"].path)):
+            path.unlink(missing_ok=True)
+
+    def _not_over(self) -> list[Any]:
+        """Returns the ids of jobs that wait or run, or of which the scheduler does not say it."""
         unknown = (None, self.job_data.dummy_job_id)
         job_ids = [data["job_id"] for data in self.job_data.jobs.values() if data["job_id"] not in unknown]
         query = self.job_manager.query_group if self.job_manager.job_grouping_query else self.job_manager.query_batch
         states = query(job_ids, **self._get_job_kwargs("query")) if job_ids else {}
         over = (self.job_manager.FINISHED, self.job_manager.FAILED)
         # what is no dictionary is an error of the query
-        left = [str(n) for n, state in states.items() if not isinstance(state, dict) or state["status"] not in over]
-        if left:
-            raise JobsFailedError(
-                f"{len(left)} job(s) of {self.task.task_family} are not over: {', '.join(left[:10])}",
-                where=self.task.control_folder,
-                hint="wait for them, or --cancel-jobs first",
-            )
-        for path in (*self.task.control_folder.glob("job_*.txt"), Path(self.get_cached_output()["jobs"].path)):
-            path.unlink(missing_ok=True)
+        return [n for n, state in states.items() if not isinstance(state, dict) or state["status"] not in over]
 
     def dump_job_data(self) -> None:
         """Writes the state of all jobs; a reader finds the one before or this one, whole.
