@@ -108,21 +108,21 @@ def test_a_cancelled_training_does_not_come_back(law: BatchLaw) -> None:
 def test_a_training_goes_on_when_its_time_is_over_and_when_an_administrator_puts_it_back(law: BatchLaw) -> None:
     slurm_only(law)
     training = Training(law, epochs=60)
-    running = training.start("--pause", "1.5", "--walltime", "2m", "--retries", "0")
-    training.is_on_its_way(1)  # SIGTERM comes 30 s before the end, or a minute earlier
-    training.is_on_its_way(2)
+    running = training.start("--pause", "2.7", "--walltime", "3m", "--retries", "0")
+    training.is_on_its_way(1)
     job = training.lives[0][0]
     law.batch.ask("scontrol", "requeue", job)
-    training.is_on_its_way(3)
-    assert {number for number, _ in training.lives} == {job}
+    training.is_on_its_way(2)
+    training.is_on_its_way(3)  # SIGTERM comes 45 s before the end, or a minute earlier
     outcome = running.ends()
     assert outcome.returncode == 0, outcome.text
+    assert [number for number, _ in training.lives] == [job] * len(training.lives)
     training.is_that_of_a_local_run()
 
 
 def test_two_nodes_train_together_and_end_together(law: BatchLaw) -> None:
     slurm_only(law)
-    training = Training(law, epochs=60, processes=2)
+    training = Training(law, epochs=40, processes=2)
     running = training.start("--nodes", "2")
     training.is_on_its_way(1)
     (rank,) = ranks(law.store, 1)
