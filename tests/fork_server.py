@@ -16,6 +16,7 @@ import socketserver
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import Any
 
 import honeyguide
@@ -94,6 +95,6 @@ if __name__ == "__main__":
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the other one has a thread, which a fork would lose
     path = sys.argv[1]
     with Server(f"{path}.new", Handler) as server:
-        os.rename(f"{path}.new", path)  # where it is, it listens
+        Path(f"{path}.new").rename(path)  # where it is, it listens
         load()
         server.serve_forever(poll_interval=0.1)
