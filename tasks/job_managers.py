@@ -70,6 +70,16 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
         mapped: str = cls.RUNNING if status.strip("+") in _LIVES else super().map_status(status)
         return mapped
 
+    @classmethod
+    def parse_sacct_output(cls, out: str) -> dict[int, dict[str, Any]]:
+        """Returns the states in an answer of sacct; the exit code of a job that is back in the queue is of its past."""
+        states: dict[int, dict[str, Any]] = super().parse_sacct_output(out)
+        for match in filter(None, map(cls.sacct_cre.match, map(str.strip, out.splitlines()))):
+            status = cls.map_status(match[2])
+            if status in (cls.PENDING, cls.RUNNING):
+                states[int(match[1])].update(status=status, code=None, error=None)
+        return states
+
     def query(self, job_id: Any, *args: Any, **kwargs: Any) -> Any:
         """Returns the states; a job that Slurm will never start has failed, for Slurm's reason, and is cancelled."""
         found = super().query(job_id, *args, **kwargs)

@@ -11,7 +11,7 @@ import luigi
 
 from honeyguide.errors import ConfigError, ModelError, nearest_name
 from honeyguide.training.stopping import AbandonedError
-from tasks.base import HoneyguideTask, digest_of
+from tasks.base import HoneyguideTask, digest_of, store
 from tasks.remote import RemoteWorkflow
 from tasks.targets import FolderTarget
 from tasks.training import TrainingParameters, TrainingTask
@@ -183,8 +183,8 @@ class ScanTrainingTask(_TrainingJobs):
         return TrainingTask.req(self, set=point, branch=number, nodes=self.nodes)
 
     def branch_name(self) -> str:
-        """Returns the name of the training."""
-        return self.training.branch_name()
+        """Returns the numbers of the point, seed and fold."""
+        return f"point{self.scan_points.index(self.branch_data[0])}-{self.training.branch_name()}"
 
     def workflow_requires(self) -> dict[str, Any]:
         """Returns what the trainings of all points need, each once."""
@@ -201,7 +201,9 @@ class ScanTrainingTask(_TrainingJobs):
 
     def output(self) -> FolderTarget:
         """Returns the training's output, or the record of its failure where there is one."""
-        return _Trained(self.training.output().path, FolderTarget(super().output().path))
+        trained = self.training.output().folder
+        failure = store().joinpath(self.task_family, *self.path_parts(), trained.name)  # whatever the point's number
+        return _Trained(str(trained), FolderTarget(str(failure)))
 
     def run(self) -> None:
         """Trains, or writes down that the training has diverged."""
@@ -298,11 +300,10 @@ class ScanTrialTask(_TrainingJobs):
 
     def run(self) -> None:
         """Makes the trial, or goes on with it."""
-        with self.study().trial(self.branch) as trial:
+        with self.study().trial(self.branch) as trial, self.write_output() as folder:
             if trial.is_running:
                 self.make(trial)
-            with self.write_output() as folder:
-                trial.write(folder)
+            trial.write(folder)
 
     def make(self, trial: StudyTrial) -> None:
         """Trains with the trial's point, and ends the trial; the study may give up the first training of several."""

@@ -19,12 +19,12 @@ from tests.law_command import ROOT, Outcome
 COUNTED = "tests.remote.counted.CountedTask"
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 90.0) -> None:
-    """Waits until something is true."""
+def wait_for(condition: Callable[[], object], seconds: float = 240.0) -> None:
+    """Waits until something is true; asking a scheduler takes a machine's time, so not too often."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.1)
+        time.sleep(0.3)
 
 
 @dataclass
@@ -191,7 +191,7 @@ class BatchLaw:
     @property
     def options(self) -> list[str]:
         """What makes jobs of the branches, and quickly."""
-        return ["--workflow", self.batch.name, "--poll-interval", "0.4s", "--retries", "1"]
+        return ["--workflow", self.batch.name, "--poll-interval", "1s", "--retries", "1"]
 
     def start(self, *arguments: str) -> Running:
         """Starts ``law run``."""

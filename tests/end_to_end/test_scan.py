@@ -12,8 +12,8 @@ from tasks.training import TrainingTask
 from tests.law_command import Law
 from workflows.scan import ScanTask, ScanTrialTask
 
-GRID = ("training.lr=1e-2,1e-4", "training.optimizer=adamw")
-SETTINGS = "training.epochs=3"
+GRID = ("training.lr=1e-2,1e-4,1e25",)
+SETTINGS = "training.epochs=2"
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -26,11 +26,13 @@ def test_a_grid_and_a_study(generated: Law, monkeypatch: pytest.MonkeyPatch) -> 
     command = ("workflows.scan.ScanTask", "--config", config, "--set", SETTINGS, "--scan")
     outcome = generated(*command, *GRID)
     assert outcome.returncode == 0, outcome.text
-    assert outcome.ran["ScanTrainingTask"] == 3  # two trainings, and the workflow
-    assert "| training.learning_rate | training.optimizer |" in outcome.text
+    assert outcome.ran["ScanTrainingTask"] == 4  # three trainings, and the workflow
+    assert "| training.learning_rate | total (validation) |" in outcome.text
     (folder,) = (generated.store / "ScanTask").glob("*/*/*")
     rows = table(folder)
-    assert [row["training.learning_rate"] for row in rows] == ["1e-2", "1e-4"]
+    assert [row["training.learning_rate"] for row in rows] == ["1e-2", "1e-4", "1e25"]
+    assert [row["status"] for row in rows] == ["complete", "complete", "failed"]
+    assert "the training has diverged" in rows[2]["reason"]
     assert float(rows[0]["objective"]) < float(rows[1]["objective"])
 
     # the best config is one of the trainings that are there
@@ -42,12 +44,13 @@ def test_a_grid_and_a_study(generated: Law, monkeypatch: pytest.MonkeyPatch) -> 
 
     # a study, of which more trials are wanted later
     asked = {"config": config, "set": (SETTINGS,), "scan": ("training.lr=log(1e-3,1e-2)",), "method": "optuna"}
-    study = ScanTrialTask(**asked, num_points=2)
-    for branch in study.get_branch_tasks().values():
-        branch.run()
-    scan = ScanTask(**asked, num_points=2)
-    scan.run()
-    assert {row["status"] for row in table(scan.output().folder)} == {"complete"}
-    assert TrainingTask(config=str(scan.output().folder / "best" / "small.yaml")).complete()
+    (branch,) = ScanTrialTask(**asked, num_points=1).get_branch_tasks().values()
+    branch.run()
+    trial = json.loads((branch.output().folder / "trial.json").read_text())
+    point = ("training.learning_rate=" + trial["point"]["training.learning_rate"], SETTINGS)
+    trained = TrainingTask(config=config, set=point, branch=0)
+    assert (trained.complete(), trial["state"], len(trial["epochs"])) == (True, "complete", 2)
+    (row,) = ScanTask(**asked, num_points=1).rows()
+    assert row.objective == trial["value"] == trial["outcomes"][0]["value"]
     more = ScanTrialTask(**asked, num_points=3)
-    assert [branch.complete() for branch in more.get_branch_tasks().values()] == [True, True, False]
+    assert [branch.complete() for branch in more.get_branch_tasks().values()] == [True, False, False]

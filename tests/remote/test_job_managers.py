@@ -54,3 +54,9 @@ def test_jobs_wait_for_the_end_of_a_maintenance_and_not_for_what_will_never_be(m
 
 def test_a_suspended_job_lives():
     assert SlurmManager.map_status("SUSPENDED") == "running"
+
+
+def test_a_job_that_slurm_has_put_back_into_the_queue_waits_whatever_the_exit_code_of_its_past():
+    said = "7    PENDING   15:0   BeginTime\n8    REQUEUED   143:0   None\n9    FAILED   40:0   None\n"
+    states = SlurmManager.parse_sacct_output(said)
+    assert [states[number]["status"] for number in (7, 8, 9)] == ["pending", "pending", "failed"]

@@ -62,13 +62,10 @@ class Batch:
         subprocess.run([sys.executable, "-S", STAND_IN, command, *arguments], env=self.law.environment, check=True)
 
     @contextlib.contextmanager
-    def branches_wait(self) -> Iterator[None]:
-        """Makes branches that have begun wait for the end of the block."""
-        wait = self.law.store / "wait"
-        self.law.store.mkdir(exist_ok=True)
-        wait.touch()
+    def closed_gate(self) -> Iterator[None]:
+        """Makes branches that are given ``--gate`` wait for the end of the block."""
         yield
-        wait.unlink()
+        (self.law.store / "gate").touch()
 
     def jobs(self) -> dict[str, dict]:
         """The jobs that were ever submitted."""
@@ -157,8 +154,8 @@ def test_a_job_that_can_not_be_ends_the_workflow_with_the_reason(batch):
 
 
 def test_a_second_law_process_is_told_to_wait_and_cancelled_jobs_run_again(batch):
-    two = ("--branches-wanted", "2")
-    with batch.branches_wait():
+    two = ("--branches-wanted", "2", "--gate")
+    with batch.closed_gate():
         first = batch.started(*two)
         wait_for(lambda: batch.executions() == {0: 1, 1: 1})
         second = batch(*two)
@@ -179,9 +176,9 @@ def test_a_second_law_process_is_told_to_wait_and_cancelled_jobs_run_again(batch
 
 
 def test_law_killed_while_it_submits_or_waits_runs_no_branch_twice(batch):
-    two = ("--branches-wanted", "2", "--submission-threads", "1")
+    two = ("--branches-wanted", "2", "--submission-threads", "1", "--gate")
     (batch.state / "delay").write_text("1")
-    with batch.branches_wait():
+    with batch.closed_gate():
         process = batch.started(*two)
         wait_for(batch.jobs)
         process.kill()
@@ -199,8 +196,8 @@ def test_law_killed_while_it_submits_or_waits_runs_no_branch_twice(batch):
 
 
 def test_jobs_that_nobody_waits_for_can_be_cancelled_run_again_and_cleaned_up(batch):
-    one = ("--branches-wanted", "1", "--no-poll")
-    with batch.branches_wait():
+    one = ("--branches-wanted", "1", "--no-poll", "--gate")
+    with batch.closed_gate():
         assert batch(*one).returncode == 0
         wait_for(lambda: batch.executions() == {0: 1})
         early = batch(*one, "--cleanup-jobs")
