@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import functools
-import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.forked import TIMEOUT, ended, forked
+
 ROOT = Path(__file__).resolve().parent.parent
 KILLED = ROOT / "tests" / "end_to_end" / "killed_law.py"
-TIMEOUT = 300.0  # seconds
 
 EXPERIMENT = """
 extends: quickstart
@@ -72,7 +64,7 @@ class Law:
         """Runs ``law run``, in a process that kills itself in the middle of a write where ``killed`` says so.
 
         Importing takes longer than most commands do: they are forked from a process that has imported the library
-        (:mod:`tests.law_server`), unless the command shall be ``fresh``, as it is from a shell.
+        (:mod:`tests.fork_server`), unless the command shall be ``fresh``, as it is from a shell.
         """
         command = [str(KILLED), *killed] if killed else ["law", "run"]
         environment = {
@@ -87,14 +79,14 @@ class Law:
         # to a file: law's helper processes outlive a kill, and would hold a pipe open
         output = self.folder / "output.txt"
         output.write_text("")
-        run = _fresh if fresh else _forked
-        returncode = run([*command, *arguments], environment, self.folder, output)
+        run = _fresh if fresh else forked
+        returncode = run([*command, *arguments], environment, self.folder, (output, output))
         return Outcome(returncode, output.read_text())
 
 
-def _fresh(command: list[str], environment: dict[str, str], folder: Path, output: Path) -> int:
+def _fresh(command: list[str], environment: dict[str, str], folder: Path, streams: tuple[Path, Path]) -> int:
     law = shutil.which("law", path=str(Path(sys.executable).parent)) or "law"
-    with output.open("a") as file:
+    with streams[0].open("a") as file:
         process = subprocess.Popen(
             [law, *command[1:]],
             env=environment,
@@ -103,42 +95,5 @@ def _fresh(command: list[str], environment: dict[str, str], folder: Path, output
             cwd=folder,
             start_new_session=True,
         )
-    with _ended(process.pid):
+    with ended(process.pid):
         return process.wait(timeout=TIMEOUT)
-
-
-def _forked(command: list[str], environment: dict[str, str], folder: Path, output: Path) -> int:
-    request = {"arguments": command, "environment": environment, "folder": str(folder), "output": str(output)}
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(TIMEOUT)
-        connection.connect(str(_server()))
-        connection.sendall(json.dumps(request).encode() + b"\n")
-        with connection.makefile() as answers, _ended(int(answers.readline())):
-            return int(answers.readline())
-
-
-@contextlib.contextmanager
-def _ended(process: int) -> Iterator[None]:
-    """Kills in the end what is left of a command's processes."""
-    try:
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process, signal.SIGKILL)
-
-
-@functools.cache
-def _server() -> Path:
-    """Returns the socket of this process's server of law commands."""
-    folder = Path(tempfile.mkdtemp())
-    path, environment = folder / "socket", {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    server = subprocess.Popen([sys.executable, "-m", "tests.law_server", str(path)], env=environment, cwd=ROOT)
-    atexit.register(shutil.rmtree, folder)
-    atexit.register(server.wait)
-    atexit.register(server.kill)
-    end = time.monotonic() + TIMEOUT
-    while not path.exists():
-        assert server.poll() is None, "the server of law commands has not started"
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return path

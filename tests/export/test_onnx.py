@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +27,7 @@ from honeyguide.nn.model import Model
 from honeyguide.training.weights import load_model, save_weights, write_description
 from tests.export import exporting
 from tests.export.exporting import NETWORKS, SETTINGS
+from tests.forked import run_script
 from tests.planted import make_spec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,9 +45,7 @@ class Exported:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("exported")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, exporting.__file__, str(path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = run_script(Path(exporting.__file__), path, folder=path)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     return path

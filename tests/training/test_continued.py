@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from honeyguide.training.checkpoint import FILE, Checkpoints
 from honeyguide.training.progress import SilentProgress
 from honeyguide.training.run import Session, train
 from honeyguide.training.settings import TrainingSettings
+from tests.forked import run_script
 from tests.planted import write_inputs
 
 ROOT = Path(__file__).parents[2]
@@ -91,9 +89,7 @@ def lived(inputs, tmp_path_factory) -> tuple[Path, dict[str, list[int]]]:
                 "model": MODEL, "settings": SETTINGS | settings, "lives": lives,
             }  # fmt: skip
     (folder / "jobs.json").write_text(json.dumps(list(jobs.values())))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    script = [sys.executable, str(Path(__file__).with_name("killed_training.py")), str(folder / "jobs.json")]
-    done = subprocess.run(script, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = run_script(Path(__file__).with_name("killed_training.py"), folder / "jobs.json", folder=folder)
     assert done.returncode == 0, done.stderr
     assert "Error" not in done.stderr, done.stderr
     return folder, dict(zip(jobs, json.loads(done.stdout), strict=True))

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from honeyguide.errors import ConfigError
 from honeyguide.training.ranks import Member
 from honeyguide.training.run import Session, train
 from honeyguide.training.settings import TrainingSettings
+from tests.forked import run_script
 from tests.planted import write_inputs, write_sample
 
 ROOT = Path(__file__).parents[2]
@@ -73,9 +71,7 @@ def trained(tmp_path_factory) -> Path:
 def live(folder: Path, jobs: list[dict[str, Any]]) -> tuple[list[list[int]], str]:
     """Returns how the processes of all jobs have ended, and what they have said."""
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    script = [sys.executable, str(Path(__file__).with_name("killed_training.py")), str(folder / "jobs.json")]
-    done = subprocess.run(script, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = run_script(Path(__file__).with_name("killed_training.py"), folder / "jobs.json", folder=folder)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout), done.stderr
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from honeyguide.data.row_reweighting import read_row_reweighting
 from honeyguide.preprocess.spectra import write_reweighting
 from honeyguide.training.run import _open_streams, train
 from honeyguide.training.settings import TrainingSettings
+from tests.forked import run_script
 from tests.planted import ROW_TRUTHS, write_row_inputs
 
 ROOT = Path(__file__).parents[2]
@@ -145,9 +143,7 @@ def lived(inputs, tmp_path_factory) -> Path:
                 "model": MODEL, "settings": SETTINGS | settings, "lives": lives,
             })  # fmt: skip
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    script = [sys.executable, str(Path(__file__).with_name("killed_training.py")), str(folder / "jobs.json")]
-    done = subprocess.run(script, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = run_script(Path(__file__).with_name("killed_training.py"), folder / "jobs.json", folder=folder)
     assert done.returncode == 0, done.stderr
     endings = [[3 if place[0] == "SIGTERM" else -9 for place in job["lives"][:-1]] + [0] for job in jobs]
     assert json.loads(done.stdout) == endings, done.stderr

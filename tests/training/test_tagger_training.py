@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,7 @@ from honeyguide.nn.model import Model
 from honeyguide.training.run import train
 from honeyguide.training.settings import TrainingSettings
 from honeyguide.training.weights import load_model, save_weights
+from tests.forked import run_script
 from tests.planted import ROW_TRUTHS, write_row_inputs
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -217,9 +215,7 @@ def lives(tmp_path_factory) -> Path:
         job(inputs, folder / "two", deepjet, settings=tuned | {"processes": 2}),
     ]
     (folder / "jobs.json").write_text(json.dumps(jobs))
-    script = [sys.executable, str(Path(__file__).with_name("killed_training.py")), str(folder / "jobs.json")]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(script, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+    done = run_script(Path(__file__).with_name("killed_training.py"), folder / "jobs.json", folder=folder)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [[0], [-9, 3, -9, 0], [0]], done.stderr
     return folder

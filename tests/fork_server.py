@@ -1,6 +1,6 @@
-"""Law commands without their imports: a process that has loaded the library forks one for each command.
+"""Commands without their imports: a process that has loaded the library forks one for each command.
 
-python -m tests.law_server SOCKET; a request is a line of JSON, the answers are the process and its exit status.
+python -m tests.fork_server SOCKET; a request is a line of JSON, the answers are the process and its exit status.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import socketserver
 import sys
 import threading
 import traceback
+from pathlib import Path
 from typing import Any
 
 import honeyguide
@@ -32,14 +33,14 @@ def load() -> None:
     gc.freeze()
 
 
-def become(arguments: list[str], environment: dict[str, str], folder: str, output: str) -> None:
-    """Runs ``law`` as if this process had been started for it, and ends."""
+def become(arguments: list[str], environment: dict[str, str], folder: str, streams: list[str]) -> None:
+    """Runs ``law`` or a script as if this process had been started for it, and ends."""
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for stream in (1, 2):
-        os.dup2(os.open(output, os.O_WRONLY | os.O_APPEND), stream)
+    for number, path in enumerate(streams, start=1):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), number)
     status: Any = 1
     try:
         sys.argv = arguments
@@ -49,6 +50,7 @@ def become(arguments: list[str], environment: dict[str, str], folder: str, outpu
             status = run()
         else:
             runpy.run_path(arguments[0], run_name="__main__")
+            status = 0
     except SystemExit as error:
         status = error.code
     except BaseException:
@@ -91,6 +93,8 @@ class Server(socketserver.ForkingMixIn, socketserver.UnixStreamServer):
 
 if __name__ == "__main__":
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the other one has a thread, which a fork would lose
-    with Server(sys.argv[1], Handler) as server:
+    path = sys.argv[1]
+    with Server(f"{path}.new", Handler) as server:
+        Path(f"{path}.new").rename(path)  # where it is, it listens
         load()
         server.serve_forever(poll_interval=0.1)
