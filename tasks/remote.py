@@ -61,6 +61,12 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
             "", "for nodes that don't see the checkout: ship it, and build its environment there, or ship that, too"
         ),
     )
+    poll_interval = law.DurationParameter(
+        default=1 / 3,
+        unit="m",
+        significant=False,
+        description="time between two looks at the jobs; default unit is minutes; default: 20 s",
+    )
     transfer_logs = luigi.BoolParameter(
         default=True, significant=False, description="keep the logs of jobs; default: on"
     )
