@@ -74,7 +74,7 @@ def check_installed() -> None:
         ConfigError: It is not installed.
     """
     if importlib.util.find_spec("optuna") is None:
-        raise ConfigError("a study needs Optuna, which is not installed", hint="pip install 'honeyguide[scan]'")
+        raise ConfigError("a study needs Optuna, which is not installed", hint="pip install 'optuna>=5,<6'")
 
 
 class Study:
