@@ -334,7 +334,7 @@ if [ -f "$_honeyguide_root/local_setup.sh" ] && ! . "$_honeyguide_root/local_set
 fi
 export HONEYGUIDE_SITE="${HONEYGUIDE_SITE:-local}"
 # shellcheck disable=SC1090
-if ! [ -f "$_honeyguide_root/configs/sites/$HONEYGUIDE_SITE.cfg" ]; then
+if [ "$HONEYGUIDE_SITE" != local ] && ! [ -f "$_honeyguide_root/configs/sites/$HONEYGUIDE_SITE.cfg" ]; then
     _honeyguide_say "HONEYGUIDE_SITE=$HONEYGUIDE_SITE: no such site, there are $(_honeyguide_sites)"
     _honeyguide_cleanup
     return 1

@@ -44,14 +44,23 @@ def test_cpu_time_of_child_processes_counts():
     assert usage["cpu_s"] > 0.45
 
 
+HIGH_THEN_LOW = f"""
+import json, numpy
+from honeyguide.usage import measured
+high, later = dict(), dict()
+with measured(high):
+    block = numpy.ones({400 * MIB // 8})
+    del block  # gone before the next look: the kernel has seen it
+with measured(later):
+    pass
+print(json.dumps([high, later]))
+"""
+
+
 def test_memory_is_that_of_the_block_even_after_a_higher_peak():
-    high: dict[str, Any] = {}
-    with measured(high):
-        block = np.ones(400 * MIB // 8)
-        del block  # gone before the next look: the kernel has seen it
-    later: dict[str, Any] = {}
-    with measured(later):
-        pass
+    # a process of its own: this one has had higher peaks, and has children
+    said = subprocess.run([sys.executable, "-c", HIGH_THEN_LOW], check=True, capture_output=True, text=True)
+    high, later = json.loads(said.stdout)
     assert high["memory_bytes"] - later["memory_bytes"] > 350 * MIB
     assert later["memory_bytes"] > 10 * MIB
     assert later["threads"] >= 1

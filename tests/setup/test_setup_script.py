@@ -158,6 +158,21 @@ def test_local_setup_is_honoured(shell: str, source: Source, checkout: Path, tmp
 
 
 @pytest.mark.parametrize("shell", SHELLS)
+def test_the_site_is_sourced_and_must_exist(shell: str, source: Source, checkout: Path) -> None:
+    sites = checkout / "configs" / "sites"
+    sites.mkdir(parents=True)
+    (sites / "mine.cfg").touch()
+    (sites / "mine.sh").write_text("export HONEYGUIDE_JOBS=/jobs\n")
+    (checkout / "local_setup.sh").write_text("export HONEYGUIDE_SITE=mine\n")
+    done = source(shell, 'source "$SETUP" && echo "$HONEYGUIDE_SITE $HONEYGUIDE_JOBS"')
+    assert done.stdout == "mine /jobs\n", done.stderr
+    (checkout / "local_setup.sh").write_text("export HONEYGUIDE_SITE=their\n")
+    done = source(shell, 'source "$SETUP" || echo "refused with $?"')
+    assert done.stdout == "refused with 1\n"
+    assert "HONEYGUIDE_SITE=their: no such site, there are mine" in done.stderr
+
+
+@pytest.mark.parametrize("shell", SHELLS)
 def test_relative_folders_stay_where_they_were_meant(shell: str, source: Source, tmp_path: Path) -> None:
     script = 'source "$SETUP" && cd / && source "$SETUP" && echo "$HONEYGUIDE_STORE:$HONEYGUIDE_DATA"'
     done = source(shell, script, HONEYGUIDE_STORE="my store", HONEYGUIDE_DATA="../data")
