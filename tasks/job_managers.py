@@ -28,6 +28,7 @@ PATIENCE = ("PartitionDown", "PartitionInactive", "ReqNodeNotAvail")
 _LIVES = ("SUSPENDED", "STOPPED", "RESIZING", "SIGNALING")
 _SECONDS = 60
 _NOT_FOUND = "job not found in query response"  # law's words
+_NOT_QUEUED = "job not in the queue"  # though accounting has it running, or waiting
 LOOKS = 3
 """So many times a job that the scheduler does not know is looked for."""
 _NO_MACHINE = "No machines matched"
@@ -42,7 +43,7 @@ logger = law.logger.get_logger(__name__)
 
 
 class _Absent:
-    """Jobs that a scheduler does not know: it has not learnt of them yet, or it has forgotten them."""
+    """Jobs that a scheduler's queue does not have: it has not learnt of them yet, has forgotten or lost them."""
 
     def __init__(self) -> None:
         self._looks: dict[Any, int] = {}
@@ -50,11 +51,12 @@ class _Absent:
     def judge(self, states: Mapping[Any, dict[str, Any]], *, pending: str, finished: str) -> None:
         """Makes them waiting ones at first; after some looks their outputs tell what became of them, not a guess."""
         for number, state in states.items():
-            if state["error"] != _NOT_FOUND:
+            if state["error"] not in (_NOT_FOUND, _NOT_QUEUED):
                 self._looks.pop(number, None)
                 continue
             self._looks[number] = self._looks.get(number, 0) + 1
-            state.update(status=pending if self._looks[number] < LOOKS else finished, error=None)
+            for_now = pending if state["error"] == _NOT_FOUND else state["status"]
+            state.update(status=for_now if self._looks[number] < LOOKS else finished, error=None)
 
 
 class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
@@ -73,12 +75,16 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
 
     @classmethod
     def parse_sacct_output(cls, out: str) -> dict[int, dict[str, Any]]:
-        """Returns the states in an answer of sacct; the exit code of a job that is back in the queue is of its past."""
+        """Returns the states in an answer of sacct, which is asked for jobs that are not in the queue.
+
+        The exit code of a job that is back there is of its past; and a job whose end Slurm has missed, since its
+        controller was killed, runs for ever there.
+        """
         states: dict[int, dict[str, Any]] = super().parse_sacct_output(out)
         for match in filter(None, map(cls.sacct_cre.match, map(str.strip, out.splitlines()))):
             status = cls.map_status(match[2])
             if status in (cls.PENDING, cls.RUNNING):
-                states[int(match[1])].update(status=status, code=None, error=None)
+                states[int(match[1])].update(status=status, code=None, error=_NOT_QUEUED)
         return states
 
     def query(self, job_id: Any, *args: Any, **kwargs: Any) -> Any:
@@ -91,7 +97,7 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
             if reason.startswith(PATIENCE) and reason not in self._told:
                 self._told.add(reason)
                 logger.warning("job %s waits: %s", number, reason)
-            if reason.startswith(NEVER):
+            if reason.replace(" ", "_").startswith(NEVER):
                 states[number].update(status=self.FAILED, error=f"Slurm will not start this job: {reason}")
                 self.cancel(number, silent=True)
         return found

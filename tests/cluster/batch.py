@@ -118,7 +118,8 @@ class Slurm(Batch):
         self.ask("scontrol", "hold", job)
 
     def kill_daemon(self) -> None:
-        """Kills slurmctld."""
+        """Kills slurmctld, when it has saved which jobs there are, which takes it 5 s: it would use their numbers again."""
+        time.sleep(6)
         pid = int((self.folder / "run" / "slurmctld.pid").read_text())
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not _lives(pid))

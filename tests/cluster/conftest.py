@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -26,6 +27,8 @@ _started: list[subprocess.Popen[bytes]] = []
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Starts both, once for all processes of pytest."""
+    # a shell lets what it starts in the background ignore Ctrl-C, and so would all commands of the tests
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if WHERE in os.environ or session.config.option.collectonly:
         return
     # short: paths of sockets have at most 107 characters

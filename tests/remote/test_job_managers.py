@@ -40,7 +40,12 @@ def test_of_a_job_that_the_scheduler_does_not_know_the_outputs_tell_after_some_l
 
 
 @pytest.mark.parametrize(
-    ("reason", "status"), [("ReqNodeNotAvail, Reserved for maintenance", "pending"), ("PartitionTimeLimit", "failed")]
+    ("reason", "status"),
+    [
+        ("ReqNodeNotAvail, Reserved for maintenance", "pending"),
+        ("PartitionTimeLimit", "failed"),
+        ("launch failed requeued held", "failed"),
+    ],
 )
 def test_jobs_wait_for_the_end_of_a_maintenance_and_not_for_what_will_never_be(monkeypatch, reason, status):
     waiting = {7: {"status": "pending", "error": None}}
@@ -60,3 +65,11 @@ def test_a_job_that_slurm_has_put_back_into_the_queue_waits_whatever_the_exit_co
     said = "7    PENDING   15:0   BeginTime\n8    REQUEUED   143:0   None\n9    FAILED   40:0   None\n"
     states = SlurmManager.parse_sacct_output(said)
     assert [states[number]["status"] for number in (7, 8, 9)] == ["pending", "pending", "failed"]
+
+
+def test_of_a_job_that_has_left_the_queue_and_runs_for_ever_in_the_accounting_the_outputs_tell(monkeypatch):
+    said = "7    RUNNING   0:0   None\n"
+    monkeypatch.setattr(law.slurm.SlurmJobManager, "query", lambda self, _: self.parse_sacct_output(said))
+    monkeypatch.setattr("tasks.job_managers.answer", lambda *_, **__: "")
+    asked = SlurmManager()
+    assert [asked.query([7])[7]["status"] for _ in range(3)] == ["running", "running", "finished"]
