@@ -10,7 +10,6 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 from honeyguide.usage import measured

@@ -118,7 +118,7 @@ class Slurm(Batch):
         self.ask("scontrol", "hold", job)
 
     def kill_daemon(self) -> None:
-        """Kills slurmctld, when it has saved which jobs there are, which takes it 5 s: it would use their numbers again."""
+        """Kills slurmctld when it has saved, after 5 s, which jobs there are: it would use their numbers again."""
         time.sleep(6)
         pid = int((self.folder / "run" / "slurmctld.pid").read_text())
         os.kill(pid, signal.SIGKILL)
