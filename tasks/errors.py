@@ -8,7 +8,7 @@ import sys
 import traceback
 from types import TracebackType
 
-from honeyguide.errors import ConfigError, HoneyguideError
+from honeyguide.errors import ConfigError, DataError, HoneyguideError
 
 _TRACEBACK = re.compile(r"Traceback \(most recent call last\):\n.*^honeyguide\.errors\.\w+: ", re.DOTALL | re.MULTILINE)
 
@@ -21,6 +21,12 @@ class ReadableErrors(logging.Filter):
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
         if isinstance(error, ValueError):
             error = _wrong_argument(error) or error
+        elif isinstance(error, RuntimeError) and str(error).startswith("Unfulfilled depend"):
+            error = DataError(
+                "what this task reads is not there, or not yet",
+                got=str(error),
+                hint="after --no-poll jobs may still run: the same command without it waits for them",
+            )
         if isinstance(error, HoneyguideError):
             said = "" if record.getMessage().startswith("Uncaught exception") else record.getMessage() + "\n"
             record.msg, record.args = "%s%s", (said, error)

@@ -60,6 +60,15 @@ def test_a_wrong_value_of_an_option_is_said_with_its_name(option, value, said):
     assert "Traceback" not in text
 
 
+def test_what_is_not_there_yet_is_no_defect():
+    shown = record(RuntimeError("Unfulfilled dependency at run time: Upstream__1"), in_text=False)
+    assert ReadableErrors().filter(shown)
+    text = logging.Formatter().format(shown)
+    assert "Upstream__1" in text
+    assert "--no-poll" in text
+    assert "Traceback" not in text
+
+
 def test_ctrl_c_is_no_defect(capsys):
     install()
     sys.excepthook(KeyboardInterrupt, KeyboardInterrupt(), None)
