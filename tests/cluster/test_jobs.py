@@ -61,6 +61,7 @@ def test_jobs_that_can_never_run_fail_for_the_reason_of_the_scheduler(law: Batch
         outcome = law.counted("--branches-wanted", "1", *options)
         assert outcome.returncode == 40
         assert reason in outcome.text, outcome.text
+        assert outcome.text.count("going to submit") == 1  # no retry, which would fare no better
         assert law.executions == {}
         wait_for(lambda: not law.queue)
 
