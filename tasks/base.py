@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import law
 import luigi
 
+from honeyguide.errors import ConfigError
 from honeyguide.usage import measured
 from tasks import errors, notifications, scale
 from tasks.filelists import FilelistParameter
@@ -62,6 +63,22 @@ class OverridesParameter(luigi.Parameter[tuple[str, ...]]):
         return ",".join(x)
 
 
+class WorkflowParameter(luigi.Parameter[str]):
+    """Where branches run; law takes a name that it does not know for ``local``, without a word."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("local", "slurm", "htcondor")
+
+    def parse(self, x: str) -> str:
+        """Returns the name.
+
+        Raises:
+            ConfigError: There is no such workflow.
+        """
+        if x not in (*self.kinds, law.NO_STR):
+            raise ConfigError("there is no such workflow", where="--workflow", got=x, allowed=", ".join(self.kinds))
+        return x
+
+
 class HoneyguideTask(Notifying):
     """Base task: an output is a folder whose path has a digest of everything that the result depends on."""
 
@@ -80,7 +97,7 @@ class HoneyguideTask(Notifying):
         description="short for --set dataset.filelist=FILE, the files of samples with 'match'; default: the config's, "
         "else the one that this version of the dataset was converted with",
     )
-    workflow = luigi.Parameter(
+    workflow = WorkflowParameter(
         default=law.NO_STR,
         significant=False,
         description="where the branches of this task, and of those upstream of it, run: local, slurm or htcondor; no "

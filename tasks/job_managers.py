@@ -29,6 +29,8 @@ _LIVES = ("SUSPENDED", "STOPPED", "RESIZING", "SIGNALING")
 _SECONDS = 60
 _NOT_FOUND = "job not found in query response"  # law's words
 _NOT_QUEUED = "job not in the queue"  # though accounting has it running, or waiting
+IMPOSSIBLE = "impossible"
+"""Mark of a job that would fare no better if it were submitted again."""
 LOOKS = 3
 """So many times a job that the scheduler does not know is looked for."""
 _NO_MACHINE = "No machines matched"
@@ -99,6 +101,8 @@ class SlurmManager(law.slurm.SlurmJobManager):  # type: ignore[misc]
                 logger.warning("job %s waits: %s", number, reason)
             if reason.replace(" ", "_").startswith(NEVER):
                 states[number].update(status=self.FAILED, error=f"Slurm will not start this job: {reason}")
+                if not reason.startswith(("JobHeld", "launch")):  # which another job need not be
+                    states[number]["extra"] = {**(states[number].get("extra") or {}), IMPOSSIBLE: True}
                 self.cancel(number, silent=True)
         return found
 
@@ -165,6 +169,7 @@ class HTCondorManager(law.htcondor.HTCondorJobManager):  # type: ignore[misc]
             for number in waiting:
                 if number.partition(".")[0] == cluster:
                     states[number].update(status=self.FAILED, error=reason)
+                    states[number]["extra"] = {**(states[number].get("extra") or {}), IMPOSSIBLE: True}
 
     def find(self, names: Sequence[str]) -> dict[str, str]:
         """Returns the ids of the jobs of these names that HTCondor knows, running or done."""

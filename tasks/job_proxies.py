@@ -22,7 +22,7 @@ from law.workflow.remote import BaseRemoteWorkflowProxy
 
 from honeyguide.errors import HoneyguideError
 from honeyguide.io.atomic import atomic_file
-from tasks.job_managers import LOOKS, HTCondorManager, SlurmManager
+from tasks.job_managers import IMPOSSIBLE, LOOKS, HTCondorManager, SlurmManager
 
 _LOG_LINES = 20
 _SECONDS_BETWEEN = 2.0
@@ -31,6 +31,19 @@ _ENDS = ("tolerance exceeded", "acceptance of", "exceeded walltime", "poll_fails
 
 class JobsFailedError(HoneyguideError):
     """Jobs of a workflow have failed for good."""
+
+
+class _Retries(dict[int, float]):
+    """How often jobs have been submitted again, which law counts; without end for those that can never run."""
+
+    def __init__(self, proxy: JobsProxy) -> None:
+        super().__init__()
+        self._proxy = proxy
+
+    def __getitem__(self, number: int) -> float:
+        if self._proxy.job_data.jobs[number]["extra"].get(IMPOSSIBLE):
+            return math.inf
+        return self.get(number, 0)
 
 
 class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
@@ -77,6 +90,7 @@ class JobsProxy(BaseRemoteWorkflowProxy):  # type: ignore[misc]
 
         law would give them up after the walltime of one job, counted from here, however long they wait for their turn.
         """
+        self._job_retries = _Retries(self)
         _ = self.task.job_resources  # which have it, and are kept
         self.task.walltime = law.NO_FLOAT
         if self._submitted:

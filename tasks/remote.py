@@ -17,6 +17,7 @@ import law
 import luigi
 from law.job.base import JobInputFile
 
+from honeyguide.errors import ConfigError
 from tasks.base import ROOT, HoneyguideTask, store
 from tasks.job_proxies import HTCondorJobs, SlurmJobs
 from tasks.job_resources import GO_ON_LATER, JobResources, htcondor_lines, slurm_options
@@ -31,6 +32,19 @@ _HERE = Path(__file__).resolve().parent
 def jobs_folder() -> Path:
     """Returns where states and logs of jobs are; on a file system that the scheduler may write to."""
     return Path(os.environ.get("HONEYGUIDE_JOBS", store() / "jobs"))
+
+
+def site() -> str:
+    """Returns the name of the site; empty where none is named.
+
+    Raises:
+        ConfigError: There is none of that name, of which law says nothing.
+    """
+    name = os.environ.get("HONEYGUIDE_SITE", "")
+    sites = sorted(path.stem for path in (ROOT / "configs" / "sites").glob("*.cfg"))
+    if name and name not in sites:
+        raise ConfigError("there is no such site", where="HONEYGUIDE_SITE", got=name, allowed=", ".join(sites))
+    return name
 
 
 def _resource(default: Any, description: str) -> dict[str, Any]:
@@ -128,8 +142,21 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
 
     @contextlib.contextmanager
     def locked_jobs(self) -> Iterator[None]:
-        """Holds the lock on the jobs of this workflow."""
-        self.control_folder.mkdir(parents=True, exist_ok=True)
+        """Holds the lock on the jobs of this workflow.
+
+        Raises:
+            ConfigError: There is no such site, or no place for the state and the logs of the jobs.
+        """
+        site()
+        try:
+            self.control_folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                "the folder of the jobs can't be made",
+                where=self.control_folder,
+                got=error.strerror,
+                hint="a place that you may write to, for HONEYGUIDE_STORE or for HONEYGUIDE_JOBS",
+            ) from None
         with WorkflowLock(self.control_folder / "lock.json"):
             yield
 
@@ -142,7 +169,7 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
             "honeyguide_venv": os.environ.get("VIRTUAL_ENV") or os.environ.get("CONDA_PREFIX") or sys.prefix,
             "honeyguide_store": str(store()),
             "honeyguide_data": os.environ.get("HONEYGUIDE_DATA", str(ROOT / "data")),
-            "honeyguide_site": os.environ.get("HONEYGUIDE_SITE", ""),
+            "honeyguide_site": site(),
             "honeyguide_cpus": str(self.cpus),
             "honeyguide_gpus": str(resources.gpus),
             "honeyguide_seconds": str(max(0, seconds)),

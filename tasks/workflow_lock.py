@@ -118,7 +118,8 @@ def _this_process() -> dict[str, Any]:
         "pid": os.getpid(),
         "start": _start_of(os.getpid()),
         "since": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": " ".join(sys.argv)[:500],
+        # law has put its subcommand into the program's name, too
+        "command": " ".join(sys.argv).replace("law run run ", "law run ")[:500],
     }
 
 

@@ -131,6 +131,8 @@ def trials_figure(scan: Scan) -> Figure:
         best = np.minimum if scan.direction == "minimize" else np.maximum
         axes.step(numbers, best.accumulate(values), where="post", color=_BEST, label="best so far")
         _given_up(axes, [(row.number, row) for row in scan.rows], values)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlabel("trial" if scan.method == "optuna" else "point")
         axes.set_ylabel(f"{scan.objective} (validation)")
         header(axes, _title(scan))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from honeyguide.errors import ConfigError
+from tasks.generate import GenerateEventsTask
 from tasks.job_resources import JobResources, htcondor_lines, slurm_options
 from tests.law_command import ROOT
 
@@ -70,3 +72,15 @@ def test_every_resource_reaches_both_batch_systems():
         ("require_gpus", 'DeviceName == "a100"'), ("+MaxRuntime", "5436"), ("+JobFlavour", '"long"'),
         ("requirements", "fast"), ("account", "me"), ("exclusive", ""),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [("HONEYGUIDE_SITE", "slum", "no such site"), ("HONEYGUIDE_JOBS", "{file}/jobs", "can't be made")],
+)
+def test_a_wrong_site_or_folder_of_jobs_is_said(tmp_path, monkeypatch, name, value, said):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HONEYGUIDE_STORE", str(tmp_path))
+    monkeypatch.setenv(name, value.format(file=tmp_path / "file"))
+    with pytest.raises(ConfigError, match=said), GenerateEventsTask().locked_jobs():
+        pass

@@ -138,10 +138,11 @@ def test_a_job_that_can_not_be_ends_the_workflow_with_the_reason(batch):
     assert not batch.jobs()
     (batch.state / "refuse").unlink()
     (batch.state / "hold").write_text("PartitionTimeLimit")
-    held = batch(*one)
+    held = batch("--branches-wanted", "1")
     assert held.returncode == 40
     assert "PartitionTimeLimit" in held.text
-    assert batch.states() == ["CANCELLED"]
+    # Slurm's never starts and is not tried again; HTCondor's is on hold, which the next one need not be
+    assert batch.states() == ["CANCELLED"] * (1 if batch.system == "slurm" else 2)
     (batch.state / "hold").unlink()
     failed = batch(*one, "--fails", "0:always")
     assert failed.returncode == 40
