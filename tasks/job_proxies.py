@@ -26,7 +26,7 @@ from tasks.job_managers import IMPOSSIBLE, LOOKS, HTCondorManager, SlurmManager
 
 _LOG_LINES = 20
 _SECONDS_BETWEEN = 2.0
-_ENDS = ("tolerance exceeded", "acceptance of", "exceeded walltime", "poll_fails exceeded")
+_ENDS = ("tolerance exceeded", "acceptance of", "poll_fails exceeded")
 
 
 class JobsFailedError(HoneyguideError):

@@ -81,9 +81,6 @@ class RemoteWorkflow(HoneyguideTask, law.LocalWorkflow, SlurmJobs, HTCondorJobs)
         significant=False,
         description="time between two looks at the jobs; default unit is minutes; default: 20 s",
     )
-    transfer_logs = luigi.BoolParameter(
-        default=True, significant=False, description="keep the logs of jobs; default: on"
-    )
 
     _resources: ClassVar[set[str]] = {
         "cpus", "memory", "gpus", "gpu_type", "nodes", "queue", "requirements", "container", "job_options",

@@ -88,9 +88,7 @@ def test_a_training_that_is_stopped_or_killed_goes_on(law: BatchLaw) -> None:
     training.is_that_of_a_local_run()
 
 
-def slurm_only(law: BatchLaw) -> None:
-    if law.batch.name != "slurm":
-        pytest.skip("of Slurm alone")
+slurm_alone = pytest.mark.parametrize("scheduler", ["slurm"], indirect=True)
 
 
 def test_a_cancelled_training_does_not_come_back(law: BatchLaw) -> None:
@@ -105,8 +103,8 @@ def test_a_cancelled_training_does_not_come_back(law: BatchLaw) -> None:
     assert len(training.lives) == 1
 
 
+@slurm_alone
 def test_a_training_goes_on_when_its_time_is_over_and_when_an_administrator_puts_it_back(law: BatchLaw) -> None:
-    slurm_only(law)
     training = Training(law, epochs=60)
     running = training.start("--pause", "2.7", "--walltime", "3m", "--retries", "0")
     training.is_on_its_way(1)
@@ -120,8 +118,8 @@ def test_a_training_goes_on_when_its_time_is_over_and_when_an_administrator_puts
     training.is_that_of_a_local_run()
 
 
+@slurm_alone
 def test_two_nodes_train_together_and_end_together(law: BatchLaw) -> None:
-    slurm_only(law)
     training = Training(law, epochs=40, processes=2)
     running = training.start("--nodes", "2")
     training.is_on_its_way(1)

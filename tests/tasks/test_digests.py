@@ -284,7 +284,6 @@ PARAMETERS = [
     ("container", "image.sif", set()),
     ("job_options", "account=me", set()),
     ("ship", "repository", set()),
-    ("transfer_logs", False, set()),
     ("poll_interval", 1.0, set()),
     ("impossible_after", 3.0, set()),
 ]
